@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Domain XML: a plain description of a domain becomes libvirt's XML, and the facts Berth needs are
+ * read back. Built with libxml2, never by printing. Element order follows libvirt's schema
+ * (domain.rng).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/uuid.h"
+
+/* The namespace and element by which Berth knows its own domains. */
+#define DOMAIN_METADATA_URI "urn:berth:vm:1"
+
+enum domain_firmware { FIRMWARE_BIOS, FIRMWARE_UEFI };
+enum domain_disk_kind { DOMAIN_DISK, DOMAIN_CDROM };
+
+struct domain_disk {
+	const char *name; /* the disk's key in Berth; becomes alias ua-disk-NAME */
+	enum domain_disk_kind kind;
+	const char *path;    /* file on the host; NULL for an empty CD-ROM */
+	const char *format;  /* qcow2 | raw: recorded, given explicitly, never probed */
+	const char *bus;     /* virtio | scsi | sata | usb */
+	const char *serial;  /* NULL: none */
+	const char *cache;   /* NULL: the default none */
+	const char *discard; /* unmap | ignore | NULL */
+	int64_t iops_limit, bytes_per_second_limit; /* 0: none */
+	int boot_order;                             /* 0: none */
+};
+
+struct domain_nic {
+	const char *name;    /* alias ua-nic-NAME */
+	const char *network; /* libvirt network */
+	const char *mac;
+	const char *model; /* virtio | e1000e | ... */
+	int boot_order;
+};
+
+struct domain_config {
+	const char *id, *name, *description;
+	const char *domain_type;                /* kvm | qemu | test */
+	const char *architecture;               /* x86_64, aarch64, ... */
+	const char *machine;                    /* q35, virt, pc, or a versioned name */
+	int64_t memory_bytes, memory_max_bytes; /* max: hotplug ceiling, equal to memory for none */
+	int64_t memory_current_bytes;           /* balloon at boot; normally memory_bytes */
+	bool ballooning, memory_merge, hugepages;
+	int vcpus, vcpus_max;
+	const char *cpu_model;     /* host | maximum | a named model */
+	int64_t cpu_shares;        /* 0: default */
+	int64_t cpu_limit_percent; /* of one CPU per vCPU; 0: none */
+	enum domain_firmware firmware;
+	bool secure_boot, tpm;
+	const char *kernel, *initrd, *cmdline; /* host paths; NULL: boot from disk */
+	const char *console_log; /* host path for the serial console's log; NULL: none */
+	const struct domain_disk *disks;
+	size_t n_disks;
+	const struct domain_nic *nics;
+	size_t n_nics;
+	bool is_test_driver; /* leave out what test:/// refuses */
+};
+
+/* Caller frees *ret_xml. Any thread, pure. */
+int domain_xml_build(const struct domain_config *config, char **ret_xml, struct err *e);
+/* One <disk> or <interface> element, for hotplug; `index` is the position the full XML would give
+ * it. */
+int domain_xml_build_disk(
+        const struct domain_config *config, size_t index, char **ret_xml, struct err *e);
+int domain_xml_build_nic(
+        const struct domain_config *config, size_t index, char **ret_xml, struct err *e);
+
+/*
+ * The same device for a running domain: a disk gets the target that the disk with its alias has
+ * there, or a free one. What libvirt attaches, updates or detaches live must be fitted. Caller
+ * frees *ret_xml.
+ */
+int domain_xml_fit_device(
+        const char *device_xml, const char *live_xml, char **ret_xml, struct err *e);
+
+/* What is read back from a definition, ours or a foreign one. All owned. */
+struct domain_facts {
+	char id[UUID_TEXT_SIZE];
+	char *name, *domain_type, *architecture, *machine, *console_log, *description;
+	bool is_ours;
+	int64_t memory_bytes, memory_current_bytes;
+	int vcpus;
+	bool agent_connected; /* live XML: the agent channel's state */
+	struct domain_disk_facts {
+		char *target, *path, *format, *serial, *alias, *bus, *device;
+	} * disks;
+	size_t n_disks;
+	struct domain_nic_facts {
+		char *mac, *network, *target, *alias, *model;
+	} * nics;
+	size_t n_nics;
+};
+int domain_xml_parse(const char *xml, struct domain_facts *ret_facts, struct err *e);
+void domain_facts_done(struct domain_facts *facts);

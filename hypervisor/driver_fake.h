@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A hypervisor in memory, behind the same table as libvirt, that does what a script says: delays,
+ * hangs, errors, broken connections. A host lives by its name, fake:///NAME[?PARAMETERS], and
+ * survives its connections; so do its domains, pools and scripts, until fake_reset.
+ *
+ * Parameters: delay_ms, jitter_ms (of every call, as of the latest opening); and, taken when the
+ * host is first opened: domains (foreign ones made in advance, with stable ids), running (how many
+ * of them run), cpus, memory_mib.
+ *
+ * As libvirtd does, a connection serves five calls at once and lets the others wait. All functions:
+ * any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/uuid.h"
+
+/* Without it fake URIs are refused. */
+void fake_enable(void);
+bool fake_is_enabled(void);
+/* Forgets all hosts. No connection may be open. */
+void fake_reset(void);
+
+/* What a matching call does, in this order: wait, hang, fail. All zero: the rule is removed. */
+struct fake_behaviour {
+	int64_t delay_ms;
+	bool hang;           /* until the rule is removed or the connection breaks */
+	int error_code;      /* ERR_... or 0 */
+	const char *message; /* copied; NULL: a default */
+	int count;           /* how many calls it takes; 0: all */
+};
+/* `call` is a member's name in struct driver, or "*"; `domain` an id, or NULL for any. */
+void fake_script_set(const char *host, const char *call, const char *domain,
+        const struct fake_behaviour *behaviour);
+/* Removes all rules of the host; what hangs on them goes on. */
+void fake_script_clear(const char *host);
+
+/* Every call hangs, open, close and ping as well, and events wait, until the release. */
+void fake_host_hang(const char *host);
+void fake_host_release(const char *host);
+/* As if libvirtd were restarted: calls fail, `closed` is delivered, domains live on. */
+void fake_host_break_connections(const char *host);
+
+struct fake_host_stats {
+	int connections, opening, most_opening; /* now, attempts now, most attempts at once */
+	int opens;                              /* attempts begun */
+	int most_in_flight; /* calls being served on one connection, pings included */
+};
+void fake_host_get_stats(const char *host, struct fake_host_stats *ret_stats);
+
+/* What happens inside guests, or by another manager's hand. */
+void fake_guest_shutdown(const char *host, const char *id);
+void fake_guest_crash(const char *host, const char *id);
+void fake_guest_set_agent(const char *host, const char *id, bool is_connected);
+/* A guest that ignores requests to shut down. */
+void fake_guest_set_deaf(const char *host, const char *id, bool is_deaf);
+void fake_domain_foreign_add(
+        const char *host, const char *name, bool is_running, char ret_id[UUID_TEXT_SIZE]);
+/* Someone undefines a stopped domain, starts or destroys one. */
+void fake_domain_foreign_remove(const char *host, const char *id);
+void fake_domain_foreign_start(const char *host, const char *id);
+void fake_domain_foreign_destroy(const char *host, const char *id);
+/* Calls of this kind served so far (begun, not refused). */
+int64_t fake_host_count_calls(const char *host, const char *call);
+/* The network "default" is there and active on every host; others are added by this. */
+void fake_network_set(const char *host, const char *network, bool is_active);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libvirt's event implementation on the core loop. libvirt may call add/update/remove from any
+ * thread, and a removed handle's free callback must come later, from the loop, never from inside
+ * remove.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/loop.h"
+
+/* Registers with libvirt; once per process, before any connection. Core loop. */
+int event_loop_register(struct loop *loop, struct err *e);
