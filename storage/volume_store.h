@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rows of table volume; volume.h has what others use of it (get, find, of_vm). */
+#pragma once
+
+#include "storage/volume.h"
+
+struct volume_insert {
+	const char *id, *name, *pool_id, *host_id, *format;
+	int64_t size_bytes;
+	const char *vm_id, *disk; /* NULL: free-standing */
+	int64_t created_at;
+};
+int volume_store_insert(struct db *db, const struct volume_insert *row, struct err *e);
+int volume_store_set_state(struct db *db, const char *id, const char *state, struct err *e);
+/* NULL, NULL: nobody's. */
+int volume_store_set_owner(
+        struct db *db, const char *id, const char *vm_id, const char *disk, struct err *e);
+int volume_store_delete(struct db *db, const char *id, struct err *e);
+/* The name of a VM; *ret_name is owned, NULL if there is none. */
+int volume_store_vm_name(struct db *db, const char *vm_id, char **ret_name, struct err *e);
+
+/* One page of a pool's volumes; the row is borrowed for the call. */
+int volume_store_list(struct db *db, const char *pool_id, const struct db_page *page,
+        int (*each)(void *arg, const struct volume_row *row), void *arg, struct err *e);
