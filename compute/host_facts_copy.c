@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copies host facts with everything they own. */
+#include "compute/host_facts_copy.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+static char **copy_texts(char **texts)
+{
+	size_t n = 0;
+	if (!texts)
+		return NULL;
+	while (texts[n])
+		n++;
+	char **copy = xcalloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; i < n; i++)
+		copy[i] = xstrdup(texts[i]);
+	return copy;
+}
+
+static struct arch_facts copy_arch(const struct arch_facts *arch)
+{
+	struct arch_facts copy = *arch;
+	copy.emulator = xstrdup(arch->emulator);
+	copy.default_machine = xstrdup(arch->default_machine);
+	copy.machines = copy_texts(arch->machines);
+	return copy;
+}
+
+struct host_facts host_facts_copy(const struct host_facts *facts)
+{
+	struct host_facts copy = *facts;
+	copy.hostname = xstrdup(facts->hostname);
+	copy.cpu_arch = xstrdup(facts->cpu_arch);
+	copy.cpu_model = xstrdup(facts->cpu_model);
+	copy.cpu_vendor = xstrdup(facts->cpu_vendor);
+	copy.domain_type = xstrdup(facts->domain_type);
+	copy.archs = NULL;
+	copy.numa = NULL;
+	if (facts->n_archs > 0)
+		copy.archs = xcalloc(facts->n_archs, sizeof(*copy.archs));
+	for (size_t i = 0; i < facts->n_archs; i++)
+		copy.archs[i] = copy_arch(&facts->archs[i]);
+	if (facts->n_numa > 0)
+		copy.numa = xmemdup(facts->numa, facts->n_numa * sizeof(*facts->numa));
+	return copy;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Creating a VM.
+ *
+ *  the transaction: row, volumes ("creating"), MACs, operation
+ *     -> volumes   each new volume's file              undo: delete those files
+ *     -> define    the domain                          undo: destroy and undefine it
+ *     -> start     if asked for                        undo: as define's
+ *  success: the volumes are "ready". Failure: all of it is gone, rows included; attached volumes
+ * are free again.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "compute/vm_call.h"
+#include "compute/vm_live.h"
+#include "compute/vm_volumes.h"
+#include "network/mac.h"
+#include "scheduler/admission.h"
+
+/* A host that probes QEMU anew at each define (odd rights on /dev/kvm) was seen to take 48 s. */
+#define DEFINE_TIMEOUT_MS 180000
+
+/* ---- steps ---- */
+
+static void run_volumes(struct operation *op)
+{
+	vm_call_submit(op, vm_call_create_volumes, NULL, 120000, 0);
+}
+
+static void undo_volumes(struct operation *op)
+{
+	vm_call_submit(op, vm_call_delete_new_volumes, NULL, 120000, 0);
+}
+
+static int check_networks(const struct vm_plan *plan, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	for (size_t i = 0; driver->network_check && i < plan->spec.nics.len; i++) {
+		const struct vm_nic *nic = vm_spec_nic(&plan->spec, i);
+		int rc = driver->network_check(c, nic->network, e);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int define_domain(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	char *xml CLEANUP(cleanup_free) = NULL;
+	int rc = check_networks(&call->plan, driver, c, e);
+	if (rc == 0)
+		rc = vm_domain_build(&call->plan, &call->plan.spec, &call->platform, &xml, e);
+	if (rc == 0)
+		rc = driver->define(c, xml, e);
+	return rc < 0 ? rc : vm_call_look(call, driver, c, e);
+}
+
+static int remove_domain(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	int rc = driver->destroy(c, call->vm_id, e);
+	return rc < 0 && rc != ERR_NOT_FOUND ? rc : driver->undefine(c, call->vm_id, e);
+}
+
+static void run_define(struct operation *op)
+{
+	vm_call_submit(op, define_domain, NULL, DEFINE_TIMEOUT_MS, 0);
+}
+
+static void undo_define(struct operation *op)
+{
+	vm_call_submit(op, remove_domain, NULL, 60000, VM_CALL_NO_PLAN);
+}
+
+static int start_domain(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	int rc = driver->start(c, call->vm_id, e);
+	if (rc < 0)
+		return rc;
+	str_replace(&call->active_spec, call->plan.row.spec);
+	return vm_call_look(call, driver, c, e);
+}
+
+static int store_started(struct db *db, struct vm_call *call, struct err *e)
+{
+	return vm_store_set_active(db, call->vm_id, call->active_spec, "{}", e);
+}
+
+static void run_start(struct operation *op)
+{
+	if (json_is_true(json_object_get(operation_input(op), "start")))
+		vm_call_submit(op, start_domain, store_started, 120000, 0);
+	else
+		operation_step_done(op, 0, NULL);
+}
+
+static int finish_create(struct db *db, const struct operation *op, enum operation_state outcome,
+        const struct err *error, struct err *e)
+{
+	(void)error;
+	const char *id = operation_target_id(op);
+	int rc;
+	if (outcome == OPERATION_SUCCEEDED) {
+		rc = vm_volumes_mark_ready(db, id, e);
+		if (rc == 0)
+			rc = vm_add_change(db, "ready", id, operation_target_name(op), e);
+		vms_mark_dirty_on_commit(db, vms_of(op), operation_host_id(op), id);
+		return rc;
+	}
+	rc = vm_volumes_forget_new(db, id, e);
+	if (rc == 0)
+		rc = vm_store_delete(db, id, e);
+	return rc < 0 ? rc : vm_add_change(db, "deleted", id, operation_target_name(op), e);
+}
+
+static const struct operation_step steps[] = {
+        {.name = "volumes", .run = run_volumes, .undo = undo_volumes},
+        {.name = "define", .run = run_define, .undo = undo_define},
+        {.name = "start", .run = run_start},
+};
+const struct operation_kind vm_create_kind = {
+        .name = "vm.create", .steps = steps, .n_steps = ARRAY_LEN(steps), .finish = finish_create};
+
+/* ---- the mutation ---- */
+
+static int choose_host(
+        struct db *db, const struct vm_spec *spec, struct host_row *ret_host, struct err *e)
+{
+	if (!spec->host)
+		return host_store_choose(db, spec->cpu.count, spec->memory.size_bytes, ret_host, e);
+	int rc = host_store_get(db, spec->host, ret_host, e);
+	if (rc == ERR_NOT_FOUND)
+		return err_set_at(
+		        e, ERR_REFERENCE, "/host", "there is no host named %s", spec->host);
+	if (rc < 0)
+		return rc;
+	struct admission_host room;
+	rc = host_store_get_admission(db, ret_host, &room, e);
+	if (rc < 0)
+		return rc;
+	int64_t most = spec->cpu.has_max ? spec->cpu.max : spec->cpu.count;
+	return admission_check(&room, most, spec->memory.size_bytes, e);
+}
+
+static int check_name(
+        struct db *db, const struct vm_spec *spec, const struct host_row *host, struct err *e)
+{
+	bool foreign = false;
+	int rc = vm_store_foreign_named(db, host->id, spec->name, &foreign, e);
+	if (rc < 0 || !foreign)
+		return rc;
+	err_set_at(e, ERR_EXISTS, "/name", "host %s has a foreign domain named %s", host->name,
+	        spec->name);
+	err_hint(e, "choose another name, or adopt that domain");
+	return ERR_EXISTS;
+}
+
+static int insert_row(struct db *db, const struct vm_spec *spec, const char *id,
+        const struct host_row *host, struct err *e)
+{
+	char *text CLEANUP(cleanup_free) = vm_spec_store(spec);
+	struct vm_insert row = vm_row_from_spec(spec, text);
+	row.id = id;
+	row.name = spec->name;
+	row.host_id = host->id;
+	row.power_reason = "being created";
+	row.managed = true;
+	row.desired_power = (enum vm_power)spec->desired_power;
+	row.power = POWER_STOPPED;
+	int rc = vm_store_insert(db, &row, e);
+	if (rc == ERR_EXISTS)
+		return err_set_at(e, ERR_EXISTS, "/name", "a VM named %s exists", spec->name);
+	return rc;
+}
+
+static int insert_all(struct db *db, struct vm_spec *spec, const char *id,
+        const struct host_row *host, struct err *e)
+{
+	/* The row comes first: volumes and MACs refer to it. The volumes' names then complete it.
+	 */
+	int rc = insert_row(db, spec, id, host, e);
+	if (rc == 0)
+		rc = vm_volumes_claim(db, spec, NULL, id, host->id, e);
+	if (rc == 0)
+		rc = vm_store_set_macs(db, id, spec, e);
+	if (rc < 0)
+		return rc;
+	char *text CLEANUP(cleanup_free) = vm_spec_store(spec);
+	const struct vm_insert row = vm_row_from_spec(spec, text);
+	rc = vm_store_set_spec(db, id, &row, "{}", e);
+	return rc < 0 ? rc : vm_add_change(db, "created", id, spec->name, e);
+}
+
+int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,
+        const struct vm_request *request, struct field_errors *errors,
+        char ret_operation[UUID_TEXT_SIZE], char ret_id[UUID_TEXT_SIZE], struct err *e)
+{
+	if (vm_spec_check(spec, &vms->config.rules, errors) < 0)
+		return ERR_INVALID;
+	if (spec->desired_power > POWER_RUNNING)
+		return err_set_at(
+		        e, ERR_INVALID, "/desired_power", "a new VM is either stopped or running");
+	struct host_row host CLEANUP(host_row_done) = {0};
+	int rc = choose_host(db, spec, &host, e);
+	if (rc == 0 && request->wait_ms < 0)
+		rc = host_check_available(&host, e);
+	if (rc == 0)
+		rc = check_name(db, spec, &host, e);
+	if (rc == 0)
+		rc = vm_store_choose_macs(db, spec, e);
+	if (rc < 0)
+		return rc;
+	uuid_make(ret_id);
+	rc = insert_all(db, spec, ret_id, &host, e);
+	if (rc < 0)
+		return rc;
+	struct vm_row row CLEANUP(vm_row_done) = {0};
+	rc = vm_store_get(db, ret_id, &row, e);
+	if (rc < 0)
+		return rc;
+	json_t *input = json_pack("{s:b}", "start", spec->desired_power == POWER_RUNNING);
+	rc = vm_create_operation(db, vms, &row, "vm.create", input, request, ret_operation, e);
+	json_decref(input);
+	return rc;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deleting a VM: stop -> undefine -> (volumes). Disks stay unless asked otherwise; adopted domains
+ * are only let go. */
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "compute/vm_call.h"
+#include "compute/vm_live.h"
+#include "compute/vm_volumes.h"
+
+static int refuse_running(const char *name, struct err *e)
+{
+	err_set(e, ERR_WRONG_STATE, "VM %s is running: it must be stopped before it is deleted",
+	        name);
+	err_hint(e, "shut it down, or delete with force=true");
+	return ERR_WRONG_STATE;
+}
+
+static int stop_domain(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	int rc = driver->get_domain(c, call->vm_id, &info, e);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	if (info.state == DOMAIN_SHUTOFF || info.state == DOMAIN_CRASHED)
+		return 0;
+	if (!json_is_true(json_object_get(call->input, "force")))
+		return refuse_running(info.name, e);
+	return driver->destroy(c, call->vm_id, e);
+}
+
+static int undefine_domain(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	int rc = driver->undefine(c, call->vm_id, e);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static void run_stop(struct operation *op)
+{
+	vm_call_submit(op, stop_domain, NULL, 60000, VM_CALL_NO_PLAN | VM_CALL_FORCE);
+}
+
+static void run_undefine(struct operation *op)
+{
+	vm_call_submit(op, undefine_domain, NULL, 60000, VM_CALL_NO_PLAN);
+}
+
+static void run_volumes(struct operation *op)
+{
+	if (json_is_true(json_object_get(operation_input(op), "delete_disks")))
+		vm_call_submit(op, vm_call_delete_all_volumes, NULL, 600000, 0);
+	else
+		operation_step_done(op, 0, NULL);
+}
+
+static int forget_volumes(struct db *db, const char *id, struct err *e)
+{
+	struct volume_row *volumes = NULL;
+	size_t n = 0;
+	int rc = volume_store_of_vm(db, id, &volumes, &n, e);
+	for (size_t i = 0; i < n; i++) {
+		if (rc == 0)
+			rc = volume_forget(db, volumes[i].id, e);
+		volume_row_done(&volumes[i]);
+	}
+	free(volumes);
+	return rc;
+}
+
+static int finish_delete(struct db *db, const struct operation *op, enum operation_state outcome,
+        const struct err *error, struct err *e)
+{
+	(void)error;
+	const char *id = operation_target_id(op);
+	vms_mark_dirty_on_commit(db, vms_of(op), operation_host_id(op), id);
+	if (outcome != OPERATION_SUCCEEDED)
+		return 0; /* what is left can be deleted again */
+	int rc = 0;
+	if (json_is_true(json_object_get(operation_input(op), "delete_disks")))
+		rc = forget_volumes(db, id, e);
+	if (rc == 0)
+		rc = vm_store_delete(db, id, e);
+	return rc < 0 ? rc : vm_add_change(db, "deleted", id, operation_target_name(op), e);
+}
+
+static const struct operation_step steps[] = {
+        {.name = "stop", .run = run_stop},
+        {.name = "undefine", .run = run_undefine, .flags = OPERATION_FINAL},
+        {.name = "volumes", .run = run_volumes, .flags = OPERATION_FINAL},
+};
+const struct operation_kind vm_delete_kind = {
+        .name = "vm.delete", .steps = steps, .n_steps = ARRAY_LEN(steps), .finish = finish_delete};
+
+static int check_deletable(struct db *db, const struct vm_row *row, bool force, struct err *e)
+{
+	if (row->deletion_protection) {
+		err_set(e, ERR_PROTECTED, "VM %s has deletion protection", row->name);
+		err_hint(e, "PATCH it with {\"deletion_protection\": false} first");
+		return ERR_PROTECTED;
+	}
+	bool is_off = row->power == POWER_STOPPED || row->power == POWER_SUSPENDED ||
+	              row->power == POWER_UNKNOWN;
+	char busy[UUID_TEXT_SIZE], kind[64];
+	int rc = operation_find_busy(db, row->id, busy, kind, e);
+	if (rc < 0 || force || row->adopted || is_off || busy[0] != '\0')
+		return rc;
+	err_set(e, ERR_WRONG_STATE, "VM %s is %s: it must be stopped before it is deleted",
+	        row->name, vm_power_names[row->power]);
+	err_hint(e, "shut it down, or delete with force=true");
+	return ERR_WRONG_STATE;
+}
+
+int vm_delete(struct db *db, struct vms *vms, const struct vm_row *row, bool delete_disks,
+        bool force, const struct vm_request *request, char ret_operation[UUID_TEXT_SIZE],
+        struct err *e)
+{
+	ret_operation[0] = '\0';
+	int rc = vm_check_managed(row, e);
+	if (rc == 0)
+		rc = check_deletable(db, row, force, e);
+	if (rc < 0)
+		return rc;
+	if (row->adopted) {
+		rc = vm_store_set_managed(db, row->id, row->name, false, e);
+		return rc < 0 ? rc : vm_add_change(db, "released", row->id, row->name, e);
+	}
+	rc = vm_check_host(request, db, row->host_id, e);
+	if (rc < 0)
+		return rc;
+	json_t *input =
+	        json_pack("{s:b, s:b}", "delete_disks", (int)delete_disks, "force", (int)force);
+	rc = vm_create_operation(db, vms, row, "vm.delete", input, request, ret_operation, e);
+	json_decref(input);
+	return rc;
+}

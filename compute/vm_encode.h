@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VM as the API answers it. */
+#pragma once
+
+#include "base/json_writer.h"
+#include "compute/vm_store.h"
+
+/* Writes the resource; the stored configuration is spliced in as it is. Any thread, pure. */
+void vm_encode(const struct vm_row *row, struct json_writer *w);

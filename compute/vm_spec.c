@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The field tables of a VM's configuration. */
+#include "compute/vm_spec.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "network/mac.h"
+
+#define MIB ((int64_t)1 << 20)
+#define TIB ((int64_t)1 << 40)
+
+const char *const vm_power_names[] = {"stopped", "running", "paused", "suspended", "unknown", NULL};
+static const char *const desired_names[] = {"stopped", "running", "paused", "suspended", NULL};
+static const char *const on_shutdown_names[] = {"stay_off", "restart", NULL};
+static const char *const on_crash_names[] = {"restart", "stay_off", NULL};
+static const char *const firmware_names[] = {"bios", "uefi", NULL};
+static const char *const ballooning_names[] = {"auto", "off", NULL};
+const char *const vm_disk_kind_names[] = {"disk", "cdrom", NULL};
+const char *const vm_disk_format_names[] = {"qcow2", "raw", NULL};
+const char *const vm_bus_names[] = {"virtio", "scsi", "sata", NULL};
+const char *const vm_cache_names[] = {
+        "none", "writeback", "writethrough", "directsync", "unsafe", NULL};
+const char *const vm_discard_names[] = {"unmap", "ignore", NULL};
+const char *const vm_nic_model_names[] = {"virtio", "e1000e", "e1000", "rtl8139", NULL};
+
+enum vm_power vm_power_from_name(const char *name)
+{
+	for (int i = 0; vm_power_names[i]; i++)
+		if (strcmp(vm_power_names[i], name) == 0)
+			return (enum vm_power)i;
+	return POWER_UNKNOWN;
+}
+
+/* A machine, CPU model or architecture name as QEMU writes them. */
+static const char *check_token(const char *text)
+{
+	if (text[0] == '-' || text[0] == '.' || text[0] == '\0')
+		return "must start with a letter or digit";
+	size_t len =
+	        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	return text[len] ? "must consist of letters, digits, '.', '_' and '-'" : NULL;
+}
+
+static const char *check_path(const char *text)
+{
+	if (text[0] != '/')
+		return "must be an absolute path";
+	if (strstr(text, "/../") || strstr(text, "/./") || strstr(text, "//"))
+		return "must be a plain path without '..', '.' or '//'";
+	size_t len = strlen(text);
+	if ((len >= 3 && strcmp(text + len - 3, "/..") == 0) || text[len - 1] == '/')
+		return "must name a file";
+	return field_check_text(text);
+}
+
+/* What libvirt and the guest's udev take without escaping. */
+static const char *check_serial(const char *text)
+{
+	if (text[0] == '\0')
+		return "must not be empty";
+	size_t len =
+	        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+	return text[len] ? "must consist of letters, digits, '_' and '-'" : NULL;
+}
+
+#define OF(member)      .offset = offsetof(struct vm_spec, member)
+#define GIVEN(member)   .present = offsetof(struct vm_spec, member)
+#define DISK_OF(member) .offset = offsetof(struct vm_disk, member)
+#define NIC_OF(member)  .offset = offsetof(struct vm_nic, member)
+
+static const struct field disk_fields[] = {
+        {.name = "kind",
+                .type = FIELD_ENUM,
+                DISK_OF(kind),
+                .names = vm_disk_kind_names,
+                .doc = "A disk, or a CD-ROM drive"},
+        {.name = "pool",
+                .type = FIELD_STRING,
+                DISK_OF(pool),
+                .check = field_check_name,
+                .default_text = "\"default\"",
+                .doc = "The pool that holds the volume"},
+        {.name = "volume",
+                .type = FIELD_STRING,
+                DISK_OF(volume),
+                .check = field_check_name,
+                .doc = "An existing volume; without it one of size_bytes is created, named "
+                       "VM-DISK"},
+        {.name = "size_bytes",
+                .type = FIELD_INT,
+                DISK_OF(size_bytes),
+                .min = 0,
+                .max = 256 * TIB,
+                .doc = "Size of the volume to create, in bytes; a multiple of 1 MiB"},
+        {.name = "format",
+                .type = FIELD_ENUM,
+                DISK_OF(format),
+                .names = vm_disk_format_names,
+                .doc = "Format of the volume to create"},
+        {.name = "bus",
+                .type = FIELD_ENUM,
+                DISK_OF(bus),
+                .names = vm_bus_names,
+                .doc = "The device the guest sees"},
+        {.name = "cache",
+                .type = FIELD_ENUM,
+                DISK_OF(cache),
+                .names = vm_cache_names,
+                .doc = "QEMU's cache mode"},
+        {.name = "discard",
+                .type = FIELD_ENUM,
+                DISK_OF(discard),
+                .names = vm_discard_names,
+                .doc = "Whether the guest's TRIM frees space"},
+        {.name = "serial",
+                .type = FIELD_STRING,
+                DISK_OF(serial),
+                .max = 20,
+                .check = check_serial,
+                .doc = "Serial number shown to the guest (default: the disk's name)"},
+        {.name = "backup",
+                .type = FIELD_BOOL,
+                DISK_OF(backup),
+                .default_text = "true",
+                .doc = "Whether backups include this disk"},
+        {.name = "iops_limit",
+                .type = FIELD_INT,
+                DISK_OF(iops_limit),
+                .min = 0,
+                .max = 10000000,
+                .doc = "Requests per second; 0: no limit"},
+        {.name = "bytes_per_second_limit",
+                .type = FIELD_INT,
+                DISK_OF(bytes_per_second_limit),
+                .min = 0,
+                .max = TIB,
+                .doc = "Bytes per second; 0: no limit"},
+};
+static const struct field_table disk_table = FIELD_TABLE("VmDisk", struct vm_disk, disk_fields);
+
+static const struct field nic_fields[] = {
+        {.name = "network",
+                .type = FIELD_STRING,
+                NIC_OF(network),
+                .check = field_check_name,
+                .default_text = "\"default\"",
+                .doc = "The libvirt network it is plugged into"},
+        {.name = "mac",
+                .type = FIELD_STRING,
+                NIC_OF(mac),
+                .check = mac_check,
+                .format = "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$",
+                .doc = "MAC address; chosen and kept if not given"},
+        {.name = "model",
+                .type = FIELD_ENUM,
+                NIC_OF(model),
+                .names = vm_nic_model_names,
+                .doc = "The device the guest sees"},
+};
+static const struct field_table nic_table = FIELD_TABLE("VmNic", struct vm_nic, nic_fields);
+
+static const struct field restart_fields[] = {
+        {.name = "on_guest_shutdown",
+                .type = FIELD_ENUM,
+                .offset = offsetof(struct vm_restart_policy, on_guest_shutdown),
+                .names = on_shutdown_names,
+                .doc = "When the guest shuts itself down"},
+        {.name = "on_crash",
+                .type = FIELD_ENUM,
+                .offset = offsetof(struct vm_restart_policy, on_crash),
+                .names = on_crash_names,
+                .doc = "When the guest or its hypervisor process crashes"},
+};
+static const struct field_table restart_table =
+        FIELD_TABLE("VmRestartPolicy", struct vm_restart_policy, restart_fields);
+
+static const struct field autostart_fields[] = {
+        {.name = "priority",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_autostart, priority),
+                .min = 0,
+                .max = 1000,
+                .default_text = "100",
+                .doc = "Lower starts first"},
+        {.name = "delay_seconds",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_autostart, delay_seconds),
+                .min = 0,
+                .max = 3600,
+                .doc = "Wait this long after it before the next one"},
+};
+static const struct field_table autostart_table =
+        FIELD_TABLE("VmAutostart", struct vm_autostart, autostart_fields);
+
+static const struct field cpu_fields[] = {
+        {.name = "count",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_cpu, count),
+                .min = 1,
+                .max = 4096,
+                .default_text = "1",
+                .doc = "vCPUs"},
+        {.name = "max",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_cpu, max),
+                .present = offsetof(struct vm_cpu, has_max),
+                .min = 1,
+                .max = 4096,
+                .doc = "vCPUs that can be hot-plugged up to (default: count)"},
+        {.name = "model",
+                .type = FIELD_STRING,
+                .offset = offsetof(struct vm_cpu, model),
+                .max = 64,
+                .check = check_token,
+                .default_text = "\"host\"",
+                .doc = "host, maximum, or a named CPU model"},
+        {.name = "shares",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_cpu, shares),
+                .min = 0,
+                .max = 10000,
+                .doc = "Weight against other VMs of the host; 0: the default"},
+        {.name = "limit_percent",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_cpu, limit_percent),
+                .min = 0,
+                .max = 100,
+                .doc = "Upper limit, in percent of each of its vCPUs; 0: none"},
+};
+static const struct field_table cpu_table = FIELD_TABLE("VmCpu", struct vm_cpu, cpu_fields);
+
+static const struct field memory_fields[] = {
+        {.name = "size_bytes",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_memory, size_bytes),
+                .flags = FIELD_REQUIRED,
+                .min = MIB,
+                .max = 64 * TIB,
+                .doc = "Memory the guest boots with, in bytes; a multiple of 1 MiB"},
+        {.name = "min_bytes",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_memory, min_bytes),
+                .present = offsetof(struct vm_memory, has_min),
+                .min = MIB,
+                .max = 64 * TIB,
+                .doc = "The guaranteed floor (default: size_bytes)"},
+        {.name = "max_bytes",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_memory, max_bytes),
+                .present = offsetof(struct vm_memory, has_max),
+                .min = MIB,
+                .max = 64 * TIB,
+                .doc = "Ceiling for growing (default: size_bytes)"},
+        {.name = "shares",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_memory, shares),
+                .min = 1,
+                .max = 1000000,
+                .default_text = "1000",
+                .doc = "Weight against other VMs when memory is short"},
+        {.name = "ballooning",
+                .type = FIELD_ENUM,
+                .offset = offsetof(struct vm_memory, ballooning),
+                .names = ballooning_names,
+                .doc = "Whether the guest has a balloon"},
+        {.name = "merge",
+                .type = FIELD_BOOL,
+                .offset = offsetof(struct vm_memory, merge),
+                .default_text = "true",
+                .doc = "Whether the host may merge equal pages (KSM)"},
+        {.name = "hugepages",
+                .type = FIELD_BOOL,
+                .offset = offsetof(struct vm_memory, hugepages),
+                .doc = "Back memory by huge pages"},
+};
+static const struct field_table memory_table =
+        FIELD_TABLE("VmMemory", struct vm_memory, memory_fields);
+
+static const struct field boot_fields[] = {
+        {.name = "firmware",
+                .type = FIELD_ENUM,
+                .offset = offsetof(struct vm_boot, firmware),
+                .names = firmware_names,
+                .doc = "BIOS or UEFI"},
+        {.name = "secure_boot",
+                .type = FIELD_BOOL,
+                .offset = offsetof(struct vm_boot, secure_boot),
+                .doc = "UEFI secure boot"},
+        {.name = "kernel",
+                .type = FIELD_STRING,
+                .offset = offsetof(struct vm_boot, kernel),
+                .max = 1024,
+                .check = check_path,
+                .doc = "Direct kernel boot: the kernel's path on the host"},
+        {.name = "initrd",
+                .type = FIELD_STRING,
+                .offset = offsetof(struct vm_boot, initrd),
+                .max = 1024,
+                .check = check_path,
+                .doc = "The initial ramdisk's path on the host"},
+        {.name = "cmdline",
+                .type = FIELD_STRING,
+                .offset = offsetof(struct vm_boot, cmdline),
+                .max = 2048,
+                .check = field_check_text,
+                .doc = "The kernel command line"},
+        {.name = "order",
+                .type = FIELD_STRINGS,
+                .offset = offsetof(struct vm_boot, order),
+                .max = 16,
+                .check = field_check_name,
+                .doc = "Names of disks and NICs to boot from, first first"},
+};
+static const struct field_table boot_table = FIELD_TABLE("VmBoot", struct vm_boot, boot_fields);
+
+#define CONFIG_FIELDS                                                                              \
+	{.name = "description",                                                                    \
+	        .type = FIELD_STRING,                                                              \
+	        OF(description),                                                                   \
+	        .max = 4096,                                                                       \
+	        .check = field_check_text,                                                         \
+	        .doc = "Free text"},                                                               \
+	        {.name = "labels",                                                                 \
+	                .type = FIELD_LABELS,                                                      \
+	                OF(labels),                                                                \
+	                .max = 64,                                                                 \
+	                .doc = "Key-value pairs to select by"},                                    \
+	        {.name = "restart_policy",                                                         \
+	                .type = FIELD_OBJECT,                                                      \
+	                OF(restart_policy),                                                        \
+	                .sub = &restart_table,                                                     \
+	                .doc = "What happens when the guest ends by itself"},                      \
+	        {.name = "autostart",                                                              \
+	                .type = FIELD_OBJECT,                                                      \
+	                OF(autostart),                                                             \
+	                GIVEN(has_autostart),                                                      \
+	                .sub = &autostart_table,                                                   \
+	                .doc = "Start it when its host has come up; absent: not"},                 \
+	        {.name = "cpu",                                                                    \
+	                .type = FIELD_OBJECT,                                                      \
+	                OF(cpu),                                                                   \
+	                .sub = &cpu_table,                                                         \
+	                .doc = "Processors"},                                                      \
+	        {.name = "memory",                                                                 \
+	                .type = FIELD_OBJECT,                                                      \
+	                OF(memory),                                                                \
+	                .sub = &memory_table,                                                      \
+	                .flags = FIELD_REQUIRED,                                                   \
+	                .doc = "Memory"},                                                          \
+	        {.name = "boot",                                                                   \
+	                .type = FIELD_OBJECT,                                                      \
+	                OF(boot),                                                                  \
+	                .sub = &boot_table,                                                        \
+	                .doc = "How it boots"},                                                    \
+	        {.name = "machine",                                                                \
+	                .type = FIELD_STRING,                                                      \
+	                OF(machine),                                                               \
+	                .max = 64,                                                                 \
+	                .check = check_token,                                                      \
+	                .doc = "QEMU machine type (default: the architecture's usual one)"},       \
+	        {.name = "architecture",                                                           \
+	                .type = FIELD_STRING,                                                      \
+	                OF(architecture),                                                          \
+	                .max = 16,                                                                 \
+	                .check = check_token,                                                      \
+	                .default_text = "\"x86_64\"",                                              \
+	                .doc = "Guest architecture; a foreign one is emulated"},                   \
+	        {.name = "tpm", .type = FIELD_BOOL, OF(tpm), .doc = "An emulated TPM 2.0"},        \
+	        {.name = "deletion_protection",                                                    \
+	                .type = FIELD_BOOL,                                                        \
+	                OF(deletion_protection),                                                   \
+	                .doc = "Refuse to delete it"},                                             \
+	        {.name = "disks",                                                                  \
+	                .type = FIELD_MAP,                                                         \
+	                OF(disks),                                                                 \
+	                .max = 32,                                                                 \
+	                .sub = &disk_table,                                                        \
+	                .check = field_check_name,                                                 \
+	                .doc = "Disks by name"},                                                   \
+	{                                                                                          \
+		.name = "nics", .type = FIELD_MAP, OF(nics), .max = 16, .sub = &nic_table,         \
+		.check = field_check_name, .doc = "Network interfaces by name"                     \
+	}
+
+static const struct field config_fields[] = {CONFIG_FIELDS};
+const struct field_table vm_config_fields = FIELD_TABLE("VmConfig", struct vm_spec, config_fields);
+
+static const struct field write_fields[] = {
+        {.name = "name",
+                .type = FIELD_STRING,
+                OF(name),
+                .flags = FIELD_REQUIRED,
+                .check = field_check_name,
+                .format = "^[a-z][a-z0-9-]{0,62}$",
+                .doc = "Unique name"},
+        {.name = "host",
+                .type = FIELD_STRING,
+                OF(host),
+                .max = 64,
+                .check = field_check_text,
+                .doc = "The host it runs on, by name or id; chosen if not given"},
+        {.name = "desired_power",
+                .type = FIELD_ENUM,
+                OF(desired_power),
+                .names = desired_names,
+                .doc = "running also starts it"},
+        CONFIG_FIELDS,
+};
+const struct field_table vm_write_fields = FIELD_TABLE("VmWrite", struct vm_spec, write_fields);
+
+#define READ_ONLY .flags = FIELD_READ_ONLY
+static const struct field answer_fields[] = {
+        {.name = "id", .type = FIELD_STRING, READ_ONLY, .doc = "UUID, also libvirt's"},
+        {.name = "name", .type = FIELD_STRING, OF(name), .doc = "Unique name"},
+        {.name = "host", .type = FIELD_STRING, OF(host), .doc = "The host's name"},
+        {.name = "host_group", .type = FIELD_STRING, READ_ONLY, .doc = "The host's group"},
+        {.name = "managed",
+                .type = FIELD_BOOL,
+                READ_ONLY,
+                .doc = "False: a foreign domain, shown only"},
+        {.name = "adopted",
+                .type = FIELD_BOOL,
+                READ_ONLY,
+                .doc = "Its definition was not made by Berth and is never changed"},
+        {.name = "power",
+                .type = FIELD_ENUM,
+                .names = vm_power_names,
+                READ_ONLY,
+                .doc = "As last seen"},
+        {.name = "power_reason", .type = FIELD_STRING, READ_ONLY, .doc = "Why it is in that state"},
+        {.name = "power_since", .type = FIELD_TIME, READ_ONLY, .doc = "Since when that is known"},
+        {.name = "desired_power",
+                .type = FIELD_ENUM,
+                OF(desired_power),
+                .names = desired_names,
+                .doc = "What was asked for"},
+        CONFIG_FIELDS,
+        {.name = "guest", .type = FIELD_JSON, READ_ONLY, .doc = "What the guest says of itself"},
+        {.name = "pending",
+                .type = FIELD_JSON,
+                READ_ONLY,
+                .doc = "Changes that wait for a restart, by JSON pointer"},
+        {.name = "created_at", .type = FIELD_TIME, READ_ONLY, .doc = "Time of creation"},
+        {.name = "version",
+                .type = FIELD_INT,
+                READ_ONLY,
+                .doc = "Counts changes of the configuration"},
+};
+const struct field_table vm_fields = FIELD_TABLE("Vm", struct vm_spec, answer_fields);
+
+void vm_spec_done(struct vm_spec *spec)
+{
+	field_release(&vm_write_fields, spec);
+}
+
+struct vm_disk *vm_spec_disk(const struct vm_spec *spec, size_t i)
+{
+	return (struct vm_disk *)spec->disks.items + i;
+}
+
+struct vm_nic *vm_spec_nic(const struct vm_spec *spec, size_t i)
+{
+	return (struct vm_nic *)spec->nics.items + i;
+}
+
+int vm_spec_load(const char *stored, struct vm_spec *ret_spec, struct err *e)
+{
+	struct field_errors errors = {0};
+	json_error_t where;
+	json_t *json = json_loads(stored, 0, &where);
+	if (!json)
+		return err_set(
+		        e, ERR_INTERNAL, "a stored VM configuration is not JSON: %s", where.text);
+	int rc = field_decode(&vm_config_fields, json, FIELD_DECODE_STORED, ret_spec, &errors);
+	json_decref(json);
+	if (rc < 0)
+		return err_set(e, ERR_INTERNAL, "a stored VM configuration is invalid at %s: %s",
+		        errors.items[0].pointer, errors.items[0].detail);
+	return 0;
+}
+
+char *vm_spec_store(const struct vm_spec *spec)
+{
+	struct json_writer w = {0};
+	field_encode(&vm_config_fields, spec, FIELD_ENCODE_STORE, &w);
+	return str_take(&w.out);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM's configuration: what a user writes, what is stored as JSON in vm.spec, what the domain is
+ * built from. Three field tables over one struct: the stored configuration, the write (plus name,
+ * host, desired power) and the answer (plus what is read-only).
+ */
+#pragma once
+
+#include "base/field.h"
+
+enum vm_power { POWER_STOPPED, POWER_RUNNING, POWER_PAUSED, POWER_SUSPENDED, POWER_UNKNOWN };
+extern const char *const vm_power_names[]; /* NULL-terminated, in the enum's order */
+/* POWER_UNKNOWN for anything else. */
+enum vm_power vm_power_from_name(const char *name);
+
+enum vm_on_shutdown { ON_SHUTDOWN_STAY_OFF, ON_SHUTDOWN_RESTART };
+enum vm_on_crash { ON_CRASH_RESTART, ON_CRASH_STAY_OFF };
+enum vm_firmware { VM_FIRMWARE_BIOS, VM_FIRMWARE_UEFI };
+enum vm_ballooning { BALLOONING_AUTO, BALLOONING_OFF };
+enum vm_disk_kind { VM_DISK_DISK, VM_DISK_CDROM };
+enum vm_disk_format { VM_FORMAT_QCOW2, VM_FORMAT_RAW };
+extern const char *const vm_disk_kind_names[],
+        *const vm_disk_format_names[],
+                *const vm_bus_names[], *const vm_cache_names[], *const vm_discard_names[],
+                                                                        *const vm_nic_model_names[];
+
+struct vm_disk {
+	char *name; /* the key in `disks` */
+	int kind;   /* enum vm_disk_kind */
+	char *pool, *volume, *serial;
+	int64_t size_bytes;      /* of a new volume; 0: an existing one is named */
+	int format;              /* enum vm_disk_format, of a new volume */
+	int bus, cache, discard; /* indexes into the name tables */
+	bool backup;
+	int64_t iops_limit, bytes_per_second_limit; /* 0: none */
+};
+
+struct vm_nic {
+	char *name; /* the key in `nics` */
+	char *network, *mac;
+	int model;
+};
+
+struct vm_autostart {
+	int64_t priority, delay_seconds;
+};
+
+struct vm_restart_policy {
+	int on_guest_shutdown, on_crash; /* enum vm_on_shutdown, enum vm_on_crash */
+};
+
+struct vm_cpu {
+	int64_t count, max, shares, limit_percent;
+	bool has_max;
+	char *model;
+};
+
+struct vm_memory {
+	int64_t size_bytes, min_bytes, max_bytes, shares;
+	bool has_min, has_max;
+	int ballooning; /* enum vm_ballooning */
+	bool merge, hugepages;
+};
+
+struct vm_boot {
+	int firmware; /* enum vm_firmware */
+	bool secure_boot;
+	char *kernel, *initrd, *cmdline;
+	struct field_strings order;
+};
+
+struct vm_spec {
+	char *name, *host; /* not in the stored form */
+	int desired_power; /* not in the stored form */
+
+	char *description;
+	struct field_labels labels;
+	struct vm_restart_policy restart_policy;
+	struct vm_autostart autostart;
+	bool has_autostart;
+	struct vm_cpu cpu;
+	struct vm_memory memory;
+	struct vm_boot boot;
+	char *machine, *architecture;
+	bool tpm, deletion_protection;
+	struct field_list disks; /* of struct vm_disk */
+	struct field_list nics;  /* of struct vm_nic */
+};
+
+extern const struct field_table vm_config_fields; /* stored */
+extern const struct field_table vm_write_fields;  /* POST, PUT; the merge patch's result */
+extern const struct field_table vm_fields;        /* answers */
+
+void vm_spec_done(struct vm_spec *spec);
+struct vm_disk *vm_spec_disk(const struct vm_spec *spec, size_t i);
+struct vm_nic *vm_spec_nic(const struct vm_spec *spec, size_t i);
+
+/* Reads the stored form; ERR_INTERNAL if it is not ours. The caller releases *ret_spec in any case.
+ */
+int vm_spec_load(const char *stored, struct vm_spec *ret_spec, struct err *e);
+/* The stored form, compact JSON in a canonical order. Caller frees. */
+char *vm_spec_store(const struct vm_spec *spec);
+
+/* Directories that direct-boot kernels and initrds may come from; NULL-terminated, borrowed. */
+struct vm_spec_rules {
+	const char *const *boot_directories;
+};
+/*
+ * The rules that span members: min <= size <= max, whole MiB, boot order names devices, unique MACs
+ * and serials, kernel paths below the allowed directories, secure boot needs UEFI. Adds all
+ * violations. Pure.
+ */
+int vm_spec_check(
+        const struct vm_spec *spec, const struct vm_spec_rules *rules, struct field_errors *errors);

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All SQL on tables vm and vm_nic. */
+#include "compute/vm_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "network/mac.h"
+
+#define VM_COLUMNS                                                                                 \
+	"vm.id, vm.host_id, vm.name, host.name, host_group.name, vm.spec, vm.active_spec, "        \
+	"vm.pending, vm.power_reason, vm.guest, vm.managed, vm.adopted, "                          \
+	"vm.deletion_protection, " VM_SQL_POWER                                                    \
+	", vm.power, vm.desired_power, " VM_SQL_POWER_SINCE                                        \
+	", vm.version, vm.created_at, vm.vcpus, vm.memory_bytes "
+#define VM_FROM                                                                                    \
+	"FROM vm JOIN host ON host.id = vm.host_id JOIN host_group ON host_group.id = "            \
+	"host.host_group "
+
+SQL(vm_by_id, 0, "SELECT " VM_COLUMNS VM_FROM "WHERE vm.id = ?");
+SQL(vm_by_managed_name, 0, "SELECT " VM_COLUMNS VM_FROM "WHERE vm.name = ? AND vm.managed = 1");
+SQL(vm_by_foreign_name, 0,
+        "SELECT " VM_COLUMNS VM_FROM "WHERE vm.name = ? AND vm.managed = 0 LIMIT 2");
+
+void vm_row_done(struct vm_row *row)
+{
+	free(row->texts);
+	*row = (struct vm_row){0};
+}
+
+/* The row as the statement holds it: its texts are good until the next step. */
+static void borrow_row(struct statement *s, struct vm_row *row)
+{
+	uuid_text_copy(row->id, statement_text(s, 0));
+	uuid_text_copy(row->host_id, statement_text(s, 1));
+	row->name = statement_text(s, 2);
+	row->host = statement_text(s, 3);
+	row->host_group = statement_text(s, 4);
+	row->spec = statement_text(s, 5);
+	row->active_spec = statement_text(s, 6);
+	row->pending = statement_text(s, 7);
+	row->power_reason = statement_text(s, 8);
+	row->guest = statement_text(s, 9);
+	row->managed = statement_int(s, 10) != 0;
+	row->adopted = statement_int(s, 11) != 0;
+	row->deletion_protection = statement_int(s, 12) != 0;
+	row->power = vm_power_from_name(statement_text(s, 13));
+	row->recorded_power = vm_power_from_name(statement_text(s, 14));
+	row->desired_power = vm_power_from_name(statement_text(s, 15));
+	row->power_since = statement_int(s, 16);
+	row->version = statement_int(s, 17);
+	row->created_at = statement_int(s, 18);
+	row->vcpus = statement_int(s, 19);
+	row->memory_bytes = statement_int(s, 20);
+}
+
+/* All texts in one piece of memory: this is how every GET begins. */
+static void read_row(struct statement *s, struct vm_row *row)
+{
+	borrow_row(s, row);
+	const char **const texts[] = {&row->name, &row->host, &row->host_group, &row->spec,
+	        &row->active_spec, &row->pending, &row->power_reason, &row->guest};
+	size_t sizes[ARRAY_LEN(texts)], all = 0;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		all += sizes[i] = *texts[i] ? strlen(*texts[i]) + 1 : 0;
+	char *to = row->texts = xcalloc(1, all);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		if (!*texts[i])
+			continue;
+		*texts[i] = memcpy(to, *texts[i], sizes[i]);
+		to += sizes[i];
+	}
+}
+
+int vm_store_find(
+        struct db *db, const char *id, struct vm_row *ret_row, bool *ret_found, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, vm_by_id.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	rc = statement_step(s, e);
+	if (rc < 0)
+		return rc;
+	*ret_found = rc == 1;
+	if (rc == 1)
+		read_row(s, ret_row);
+	return 0;
+}
+
+/* The first row of that name; 1 if there are more of them, which only foreign ones can be. */
+static int read_named(struct db *db, const struct sql_text *sql, const char *name,
+        struct vm_row *ret_row, bool *ret_found, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, sql->text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, name);
+	rc = statement_step(s, e);
+	*ret_found = rc == 1;
+	if (rc <= 0)
+		return rc;
+	struct vm_row row = {0};
+	read_row(s, &row);
+	rc = statement_step(s, e);
+	if (rc == 0)
+		*ret_row = row;
+	else
+		vm_row_done(&row);
+	return rc;
+}
+
+static int get_by_name(struct db *db, const char *name, struct vm_row *ret_row, struct err *e)
+{
+	bool found = false;
+	int rc = read_named(db, &vm_by_managed_name, name, ret_row, &found, e);
+	if (rc == 0 && !found)
+		rc = read_named(db, &vm_by_foreign_name, name, ret_row, &found, e);
+	if (rc < 0)
+		return rc;
+	if (rc == 1)
+		return err_set(
+		        e, ERR_CONFLICT, "several foreign VMs are named %s: use the id", name);
+	return found ? 0 : err_set(e, ERR_NOT_FOUND, "there is no VM named %s", name);
+}
+
+int vm_store_get(struct db *db, const char *name_or_id, struct vm_row *ret_row, struct err *e)
+{
+	if (!uuid_is_shaped(name_or_id))
+		return get_by_name(db, name_or_id, ret_row, e);
+	bool found = false;
+	int rc = vm_store_find(db, name_or_id, ret_row, &found, e);
+	if (rc < 0)
+		return rc;
+	return found ? 0 : err_set(e, ERR_NOT_FOUND, "there is no VM with the id %s", name_or_id);
+}
+
+int vm_store_list(struct db *db, const struct db_page *page,
+        int (*each)(void *arg, const struct vm_row *row), void *arg, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare_page(db, "SELECT " VM_COLUMNS VM_FROM, page, NULL, NULL, &s, e);
+	if (rc < 0)
+		return rc;
+	while ((rc = statement_step(s, e)) == 1) {
+		struct vm_row row = {0};
+		borrow_row(s, &row);
+		rc = each(arg, &row);
+		if (rc < 0)
+			return rc;
+	}
+	return rc;
+}
+
+SQL(vm_insert, 0,
+        "INSERT INTO vm (id, name, host_id, spec, power_reason, managed, desired_power, power, "
+        "vcpus, "
+        "memory_bytes, autostart_priority, deletion_protection, power_since, created_at) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)");
+
+int vm_store_insert(struct db *db, const struct vm_insert *row, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, vm_insert.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, row->id);
+	statement_bind_text(s, 2, row->name);
+	statement_bind_text(s, 3, row->host_id);
+	statement_bind_text(s, 4, row->spec);
+	statement_bind_text(s, 5, row->power_reason);
+	statement_bind_int(s, 6, row->managed);
+	statement_bind_text(s, 7, vm_power_names[row->desired_power]);
+	statement_bind_text(s, 8, vm_power_names[row->power]);
+	statement_bind_int(s, 9, row->vcpus);
+	statement_bind_int(s, 10, row->memory_bytes);
+	if (row->autostart_priority >= 0)
+		statement_bind_int(s, 11, row->autostart_priority);
+	else
+		statement_bind_null(s, 11);
+	statement_bind_int(s, 12, row->deletion_protection);
+	statement_bind_int(s, 13, clock_wall_ms());
+	return statement_run(s, e);
+}
+
+/* Runs one UPDATE or DELETE whose parameters are the id and up to two more texts. */
+static int run_on_id(struct db *db, const struct sql_text *sql, const char *id, const char *second,
+        const char *third, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, sql->text, &s, e);
+	if (rc < 0)
+		return rc;
+	const struct sql_bind binds[] = {
+	        {.type = SQL_BIND_TEXT, .text = id},
+	        {.type = SQL_BIND_TEXT, .text = second},
+	        {.type = SQL_BIND_TEXT, .text = third},
+	};
+	statement_bind_all(s, 1, binds, third ? 3 : second ? 2 : 1);
+	return statement_run(s, e);
+}
+
+SQL(vm_delete_row, 0, "DELETE FROM vm WHERE id = ?");
+
+int vm_store_delete(struct db *db, const char *id, struct err *e)
+{
+	return run_on_id(db, &vm_delete_row, id, NULL, NULL, e);
+}
+
+SQL(vm_update_spec, 0,
+        "UPDATE vm SET spec = ?2, pending = ?3, vcpus = ?4, memory_bytes = ?5, autostart_priority "
+        "= ?6, "
+        "deletion_protection = ?7, version = version + 1 WHERE id = ?1");
+
+int vm_store_set_spec(struct db *db, const char *id, const struct vm_insert *row,
+        const char *pending, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, vm_update_spec.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, row->spec);
+	statement_bind_text(s, 3, pending);
+	statement_bind_int(s, 4, row->vcpus);
+	statement_bind_int(s, 5, row->memory_bytes);
+	if (row->autostart_priority >= 0)
+		statement_bind_int(s, 6, row->autostart_priority);
+	else
+		statement_bind_null(s, 6);
+	statement_bind_int(s, 7, row->deletion_protection);
+	return statement_run(s, e);
+}
+
+SQL(vm_update_active, 0, "UPDATE vm SET pending = ?2, active_spec = ?3 WHERE id = ?1");
+SQL(vm_clear_active, 0, "UPDATE vm SET pending = ?2, active_spec = NULL WHERE id = ?1");
+
+int vm_store_set_active(
+        struct db *db, const char *id, const char *active_spec, const char *pending, struct err *e)
+{
+	return run_on_id(db, active_spec ? &vm_update_active : &vm_clear_active, id, pending,
+	        active_spec, e);
+}
+
+SQL(vm_update_name, 0, "UPDATE vm SET name = ?2, version = version + 1 WHERE id = ?1");
+
+int vm_store_set_name(struct db *db, const char *id, const char *name, struct err *e)
+{
+	return run_on_id(db, &vm_update_name, id, name, NULL, e);
+}
+
+SQL(vm_update_desired, 0, "UPDATE vm SET desired_power = ?2 WHERE id = ?1");
+
+int vm_store_set_desired(struct db *db, const char *id, enum vm_power desired, struct err *e)
+{
+	return run_on_id(db, &vm_update_desired, id, vm_power_names[desired], NULL, e);
+}
+
+SQL(vm_update_power, 0,
+        "UPDATE vm SET power = ?2, power_reason = ?3, power_since = ?4 WHERE id = ?1");
+
+int vm_store_set_power(struct db *db, const char *id, enum vm_power power, const char *reason,
+        int64_t since, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, vm_update_power.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, vm_power_names[power]);
+	statement_bind_text(s, 3, reason);
+	statement_bind_int(s, 4, since);
+	return statement_run(s, e);
+}
+
+SQL(vm_update_guest, 0, "UPDATE vm SET guest = ?2 WHERE id = ?1");
+
+int vm_store_set_guest(struct db *db, const char *id, const char *guest, struct err *e)
+{
+	return run_on_id(db, &vm_update_guest, id, guest, NULL, e);
+}
+
+SQL(vm_update_adopted, 0,
+        "UPDATE vm SET name = ?2, managed = 1, adopted = 1, version = version + 1 WHERE id = ?1");
+SQL(vm_update_foreign, 0,
+        "UPDATE vm SET name = ?2, managed = 0, adopted = 0, version = version + 1 WHERE id = ?1");
+
+int vm_store_set_managed(
+        struct db *db, const char *id, const char *name, bool managed, struct err *e)
+{
+	return run_on_id(db, managed ? &vm_update_adopted : &vm_update_foreign, id, name, NULL, e);
+}
+
+SQL(vm_refresh_foreign, 0,
+        "UPDATE vm SET name = ?2, spec = ?3, host_id = ?4, vcpus = ?5, memory_bytes = ?6, "
+        "version = version + 1 WHERE id = ?1 AND managed = 0");
+
+int vm_store_set_foreign(struct db *db, const char *id, const struct vm_insert *row, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, vm_refresh_foreign.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, row->name);
+	statement_bind_text(s, 3, row->spec);
+	statement_bind_text(s, 4, row->host_id);
+	statement_bind_int(s, 5, row->vcpus);
+	statement_bind_int(s, 6, row->memory_bytes);
+	return statement_run(s, e);
+}
+
+SQL(nic_delete, 0, "DELETE FROM vm_nic WHERE vm_id = ?");
+SQL(nic_insert, 0, "INSERT INTO vm_nic (vm_id, name, mac) VALUES (?1, ?2, lower(?3))");
+SQL(nic_owner, 0,
+        "SELECT vm.name FROM vm_nic JOIN vm ON vm.id = vm_nic.vm_id WHERE vm_nic.mac = lower(?)");
+
+static int report_mac(struct db *db, const struct vm_nic *nic, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, nic_owner.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, nic->mac);
+	rc = statement_step(s, e);
+	if (rc < 0)
+		return rc;
+	char pointer[128];
+	snprintf(pointer, sizeof(pointer), "/nics/%s/mac", nic->name);
+	return err_set_at(e, ERR_EXISTS, pointer, "MAC address %s is in use by VM %s", nic->mac,
+	        rc == 1 ? statement_text(s, 0) : "?");
+}
+
+static int insert_mac(struct db *db, const char *id, const struct vm_nic *nic, struct err *e)
+{
+	{
+		struct statement *s CLEANUP(statement_done) = NULL;
+		int rc = db_prepare(db, nic_insert.text, &s, e);
+		if (rc < 0)
+			return rc;
+		statement_bind_text(s, 1, id);
+		statement_bind_text(s, 2, nic->name);
+		statement_bind_text(s, 3, nic->mac);
+		rc = statement_run(s, e);
+		if (rc != ERR_EXISTS)
+			return rc;
+	}
+	return report_mac(db, nic, e);
+}
+
+int vm_store_set_macs(struct db *db, const char *id, const struct vm_spec *spec, struct err *e)
+{
+	int rc = run_on_id(db, &nic_delete, id, NULL, NULL, e);
+	for (size_t i = 0; rc == 0 && i < spec->nics.len; i++)
+		rc = insert_mac(db, id, vm_spec_nic(spec, i), e);
+	return rc;
+}
+
+/* Among 50,000 addresses of 24 random bits each, some 75 meet. */
+static int choose_mac(struct db *db, char ret_mac[MAC_TEXT_SIZE], struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc;
+	do {
+		statement_done(&s);
+		if ((rc = db_prepare(db, nic_owner.text, &s, e)) < 0)
+			return rc;
+		mac_make(ret_mac);
+		statement_bind_text(s, 1, ret_mac);
+	} while ((rc = statement_step(s, e)) > 0);
+	return rc;
+}
+
+int vm_store_choose_macs(struct db *db, struct vm_spec *spec, struct err *e)
+{
+	for (size_t i = 0; i < spec->nics.len; i++) {
+		struct vm_nic *nic = vm_spec_nic(spec, i);
+		char mac[MAC_TEXT_SIZE];
+		if (nic->mac)
+			continue;
+		int rc = choose_mac(db, mac, e);
+		if (rc < 0)
+			return rc;
+		nic->mac = xstrdup(mac);
+	}
+	return 0;
+}
+
+/* By the name's index: the plus keeps SQLite from reading all VMs of the host instead. */
+SQL(vm_foreign_named, 0, "SELECT id FROM vm WHERE name = ?1 AND +host_id = ?2 AND managed = 0");
+
+int vm_store_foreign_named(
+        struct db *db, const char *host_id, const char *name, bool *ret_found, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, vm_foreign_named.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, name);
+	statement_bind_text(s, 2, host_id);
+	rc = statement_step(s, e);
+	*ret_found = rc == 1;
+	return rc < 0 ? rc : 0;
+}
+
+SQL(host_set_listed, 0,
+        "UPDATE host SET listed = 1 WHERE id = ? AND listed = 0 AND state IN ('ok', 'slow')");
+
+int vm_store_set_listed(struct db *db, const char *host_id, struct err *e)
+{
+	return run_on_id(db, &host_set_listed, host_id, NULL, NULL, e);
+}
+
+SQL(vm_ids_on_host, 0, "SELECT id FROM vm WHERE host_id = ? ORDER BY id");
+
+int vm_store_ids_on_host(
+        struct db *db, const char *host_id, char ***ret_ids, size_t *ret_n, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, vm_ids_on_host.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, host_id);
+	char **ids = NULL;
+	size_t n = 0, room = 0;
+	while ((rc = statement_step(s, e)) == 1) {
+		if (n == room)
+			ids = xrealloc(ids, (room = room ? room * 2 : 16) * sizeof(*ids));
+		ids[n++] = statement_text_copy(s, 0);
+	}
+	*ret_ids = ids;
+	*ret_n = n;
+	return rc;
+}

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Changing a VM's configuration.
+ *
+ *  the transaction: new spec, new volumes ("creating"), MACs, operation (if the host has work)
+ *     -> volumes   files of added disks                          undo: delete them
+ *     -> apply     define; if it runs, change live what can be   undo: a start defines anew
+ *     -> confirm   until the guest has let go of removed devices
+ *  success: volumes of removed disks are free. Failure: the configuration is again what it was.
+ *
+ * What the running guest has (active_spec) is advanced member by member as libvirt accepts each;
+ * what still differs from the spec afterwards is `pending`.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "compute/vm_call.h"
+#include "compute/vm_change.h"
+#include "compute/vm_live.h"
+#include "compute/vm_volumes.h"
+#include "network/mac.h"
+#include "scheduler/admission.h"
+
+#define CONFIRM_AGAIN_MS 500
+#define CONFIRM_TRIES    60
+
+/* ---- apply: lane thread ---- */
+
+struct apply {
+	struct vm_call *call;
+	const struct driver *driver;
+	struct driver_connection *c;
+	struct vm_spec active;
+};
+
+static void cleanup_apply(struct apply *a)
+{
+	vm_spec_done(&a->active);
+}
+
+static int change_device(struct apply *a, const struct vm_change *change, struct err *e)
+{
+	bool add = change->action == LIVE_DISK_ADD || change->action == LIVE_NIC_ADD;
+	enum vm_device_kind kind =
+	        change->action == LIVE_DISK_ADD || change->action == LIVE_DISK_REMOVE
+	                ? VM_DEVICE_DISK
+	                : VM_DEVICE_NIC;
+	int (*act)(struct driver_connection *, const char *, const char *, enum attach_flags,
+	        struct err *) = add ? a->driver->attach_device : a->driver->detach_device;
+	if (!act)
+		return err_set(
+		        e, ERR_UNSUPPORTED, "the host cannot plug devices into running guests");
+	char *xml CLEANUP(cleanup_free) = NULL;
+	int rc = vm_domain_build_device(&a->call->plan, add ? &a->call->plan.spec : &a->active,
+	        &a->call->platform, kind, change->device, &xml, e);
+	return rc < 0 ? rc : act(a->c, a->call->vm_id, xml, ATTACH_LIVE, e);
+}
+
+static int apply_one(struct apply *a, const struct vm_change *change, struct err *e)
+{
+	const struct vm_spec *wanted = &a->call->plan.spec;
+	const struct driver *driver = a->driver;
+	switch (change->action) {
+	case LIVE_CPU_TUNE:
+		return driver->set_cpu_live
+		               ? driver->set_cpu_live(a->c, a->call->vm_id,
+		                         wanted->cpu.shares ? wanted->cpu.shares : 1024,
+		                         wanted->cpu.limit_percent ? wanted->cpu.limit_percent : -1,
+		                         e)
+		               : ERR_UNSUPPORTED;
+	case LIVE_CPU_COUNT:
+		return driver->set_vcpus_live ? driver->set_vcpus_live(a->c, a->call->vm_id,
+		                                        (int)wanted->cpu.count, e)
+		                              : ERR_UNSUPPORTED;
+	case LIVE_MEMORY:
+		return driver->set_memory_live ? driver->set_memory_live(a->c, a->call->vm_id,
+		                                         wanted->memory.size_bytes, e)
+		                               : ERR_UNSUPPORTED;
+	default:
+		return change_device(a, change, e);
+	}
+}
+
+/* Sets one member of a JSON object by its pointer (at most three levels, no escapes in our names).
+ */
+static void set_pointer(json_t *object, const char *pointer, json_t *value)
+{
+	char *path CLEANUP(cleanup_free) = xstrdup(pointer + 1);
+	char *save = NULL, *key = strtok_r(path, "/", &save), *next;
+	for (; (next = strtok_r(NULL, "/", &save)); key = next) {
+		json_t *inner = json_object_get(object, key);
+		if (!inner)
+			json_object_set_new(object, key, inner = json_object());
+		object = inner;
+	}
+	if (value)
+		json_object_set(object, key, value);
+	else
+		json_object_del(object, key);
+}
+
+static int apply_live(struct apply *a, json_t *active, json_t *wanted, struct err *e)
+{
+	struct field_changes changes CLEANUP(field_changes_done) = {0};
+	field_diff(active, wanted, &changes);
+	for (size_t i = 0; i < changes.len; i++) {
+		const struct field_change *d = &changes.items[i];
+		const struct vm_change change = vm_change_judge(&a->active, d);
+		int rc = change.kind == CHANGE_LIVE ? apply_one(a, &change, e) : 0;
+		if (rc == ERR_UNSUPPORTED)
+			continue; /* then it waits for a restart */
+		if (rc < 0)
+			return rc;
+		if (change.kind != CHANGE_RESTART)
+			set_pointer(active, d->pointer, d->after);
+		if (change.action == LIVE_DISK_REMOVE || change.action == LIVE_NIC_REMOVE)
+			a->call->again = true;
+	}
+	return 0;
+}
+
+static bool has_process(enum domain_state state)
+{
+	return state != DOMAIN_SHUTOFF && state != DOMAIN_CRASHED && state != DOMAIN_UNKNOWN;
+}
+
+static int define_wanted(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	char *xml CLEANUP(cleanup_free) = NULL;
+	int rc = vm_domain_build(&call->plan, &call->plan.spec, &call->platform, &xml, e);
+	return rc < 0 ? rc : driver->define(c, xml, e);
+}
+
+static int apply_domain(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct apply a CLEANUP(cleanup_apply) = {.call = call, .driver = driver, .c = c};
+	int rc = define_wanted(call, driver, c, e);
+	if (rc == 0)
+		rc = vm_call_look(call, driver, c, e);
+	if (rc < 0 || !has_process(call->seen.state) || !call->plan.row.active_spec)
+		return rc;
+	rc = vm_spec_load(call->plan.row.active_spec, &a.active, e);
+	if (rc < 0)
+		return rc;
+	json_t *active CLEANUP(cleanup_json) = json_loads(call->plan.row.active_spec, 0, NULL);
+	json_t *wanted CLEANUP(cleanup_json) = json_loads(call->plan.row.spec, 0, NULL);
+	rc = apply_live(&a, active, wanted, e);
+	if (rc == 0)
+		call->active_spec = json_dumps(active, JSON_COMPACT);
+	return rc;
+}
+
+static int store_applied(struct db *db, struct vm_call *call, struct err *e)
+{
+	if (!call->active_spec)
+		return 0;
+	char *pending CLEANUP(cleanup_free) =
+	        vm_change_pending(call->active_spec, call->plan.row.spec);
+	int rc = vm_store_set_active(db, call->vm_id, call->active_spec, pending, e);
+	return rc < 0 ? rc : vm_add_change(db, "updated", call->vm_id, call->plan.row.name, e);
+}
+
+/* ---- steps ---- */
+
+static void run_volumes(struct operation *op)
+{
+	vm_call_submit(op, vm_call_create_volumes, NULL, 120000, 0);
+}
+
+static void undo_volumes(struct operation *op)
+{
+	vm_call_submit(op, vm_call_delete_new_volumes, NULL, 120000, 0);
+}
+
+static void on_applied(struct vm_call *call, int rc, const struct err *e)
+{
+	if (rc < 0) {
+		operation_step_done(call->op, rc, e);
+		return;
+	}
+	json_object_set_new(operation_memory(call->op), "confirm", json_boolean(call->again));
+	vm_call_finish_step(call, store_applied);
+}
+
+static void run_apply(struct operation *op)
+{
+	vm_call_submit_then(op, apply_domain, 180000, 0, on_applied);
+}
+
+/* Whether the live definition still has a device that the configuration no longer has. */
+static bool has_leftover(const struct vm_plan *plan, const char *live_xml)
+{
+	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
+	if (!live_xml || domain_xml_parse(live_xml, &facts, NULL) < 0)
+		return false;
+	bool leftover = false;
+	for (size_t i = 0; i < facts.n_disks && !leftover; i++) {
+		const char *alias = facts.disks[i].alias;
+		if (!alias || !str_starts_with(alias, "ua-disk-"))
+			continue;
+		leftover = true;
+		for (size_t j = 0; j < plan->spec.disks.len; j++)
+			if (strcmp(vm_spec_disk(&plan->spec, j)->name, alias + 8) == 0)
+				leftover = false;
+	}
+	for (size_t i = 0; i < facts.n_nics && !leftover; i++) {
+		const char *alias = facts.nics[i].alias;
+		if (!alias || !str_starts_with(alias, "ua-nic-"))
+			continue;
+		leftover = true;
+		for (size_t j = 0; j < plan->spec.nics.len; j++)
+			if (strcmp(vm_spec_nic(&plan->spec, j)->name, alias + 7) == 0)
+				leftover = false;
+	}
+	return leftover;
+}
+
+static int look_for_leftovers(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	int rc = driver->get_domain(c, call->vm_id, &info, e);
+	if (rc == 0)
+		call->again = has_leftover(&call->plan, info.live_xml);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static void run_confirm(struct operation *op);
+
+struct confirm_again {
+	struct operation *op;
+	struct loop_timer *timer;
+};
+
+static void on_confirm_timer(void *arg)
+{
+	struct confirm_again *again = arg;
+	struct operation *op = again->op;
+	loop_timer_free(again->timer);
+	free(again);
+	run_confirm(op);
+}
+
+static void on_looked(struct vm_call *call, int rc, const struct err *e)
+{
+	struct operation *op = call->op;
+	json_t *memory = operation_memory(op);
+	json_int_t tries = json_integer_value(json_object_get(memory, "tries")) + 1;
+	struct err late = {0};
+	if (rc < 0 || !call->again) {
+		operation_step_done(op, rc, e);
+	} else if (tries > CONFIRM_TRIES) {
+		rc = err_set(&late, ERR_DEADLINE, "the guest of VM %s did not let go of the device",
+		        operation_target_name(op));
+		err_hint(&late, "stop using the device inside the guest, or restart the VM");
+		operation_step_done(op, rc, &late);
+	} else {
+		json_object_set_new(memory, "tries", json_integer(tries));
+		struct confirm_again *again = xcalloc(1, sizeof(*again));
+		again->op = op;
+		again->timer = loop_timer_start(
+		        operation_loop(op), CONFIRM_AGAIN_MS, 0, on_confirm_timer, again);
+	}
+}
+
+static void run_confirm(struct operation *op)
+{
+	if (json_is_true(json_object_get(operation_memory(op), "confirm")))
+		vm_call_submit_then(op, look_for_leftovers, 15000, 0, on_looked);
+	else
+		operation_step_done(op, 0, NULL);
+}
+
+static int restore_spec(struct db *db, const struct operation *op, struct err *e)
+{
+	const char *id = operation_target_id(op);
+	const char *before = json_string_value(json_object_get(operation_input(op), "before"));
+	struct vm_row now CLEANUP(vm_row_done) = {0};
+	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
+	bool found = false;
+	int rc = vm_store_find(db, id, &now, &found, e);
+	if (rc < 0 || !found)
+		return rc;
+	json_int_t version = json_integer_value(json_object_get(operation_input(op), "version"));
+	if (now.version != version)
+		return 0; /* somebody has changed it since: theirs stands, and is applied by theirs
+		           */
+	rc = vm_spec_load(before, &spec, e);
+	if (rc < 0)
+		return rc;
+	const struct vm_insert row = vm_row_from_spec(&spec, before);
+	char *pending CLEANUP(cleanup_free) = vm_change_pending(now.active_spec, before);
+	rc = vm_store_set_spec(db, id, &row, pending, e);
+	if (rc == 0)
+		rc = vm_volumes_release_missing(db, id, &spec, e);
+	if (rc == 0)
+		rc = vm_store_set_macs(db, id, &spec, e);
+	return rc < 0 ? rc : vm_add_change(db, "updated", id, now.name, e);
+}
+
+static int finish_update(struct db *db, const struct operation *op, enum operation_state outcome,
+        const struct err *error, struct err *e)
+{
+	(void)error;
+	const char *id = operation_target_id(op);
+	vms_mark_dirty_on_commit(db, vms_of(op), operation_host_id(op), id);
+	if (outcome != OPERATION_SUCCEEDED) {
+		int rc = vm_volumes_forget_new(db, id, e);
+		return rc < 0 ? rc : restore_spec(db, op, e);
+	}
+	struct vm_row row CLEANUP(vm_row_done) = {0};
+	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
+	int rc = vm_store_get(db, id, &row, e);
+	if (rc == 0)
+		rc = vm_spec_load(row.spec, &spec, e);
+	if (rc == 0)
+		rc = vm_volumes_mark_ready(db, id, e);
+	return rc < 0 ? rc : vm_volumes_release_missing(db, id, &spec, e);
+}
+
+static const struct operation_step steps[] = {
+        {.name = "volumes", .run = run_volumes, .undo = undo_volumes},
+        {.name = "apply", .run = run_apply},
+        {.name = "confirm", .run = run_confirm},
+};
+const struct operation_kind vm_update_kind = {
+        .name = "vm.update", .steps = steps, .n_steps = ARRAY_LEN(steps), .finish = finish_update};
+
+/* ---- the mutation ---- */
+
+static int check_fixed(const struct vm_row *row, const struct vm_spec *before,
+        struct vm_spec *wanted, struct field_errors *errors)
+{
+	size_t n = errors->len;
+	if (wanted->name && strcmp(wanted->name, row->name) != 0)
+		field_errors_add(
+		        errors, "immutable", "/name", "use POST /vms/%s/rename", row->name);
+	if (wanted->host && strcmp(wanted->host, row->host) != 0 &&
+	        strcmp(wanted->host, row->host_id) != 0)
+		field_errors_add(errors, "immutable", "/host",
+		        "it runs on %s and cannot be moved by a change", row->host);
+	if ((enum vm_power)wanted->desired_power != row->desired_power)
+		field_errors_add(errors, "immutable", "/desired_power",
+		        "is %s: use the verbs start, shutdown, stop, pause, resume, suspend",
+		        vm_power_names[row->desired_power]);
+	if (!str_equal(before->architecture, wanted->architecture))
+		field_errors_add(errors, "immutable", "/architecture", "cannot change");
+	return errors->len > n ? ERR_INVALID : 0;
+}
+
+static const struct vm_disk *find_disk(const struct vm_spec *spec, const char *name)
+{
+	for (size_t i = 0; i < spec->disks.len; i++)
+		if (strcmp(vm_spec_disk(spec, i)->name, name) == 0)
+			return vm_spec_disk(spec, i);
+	return NULL;
+}
+
+/* What a PUT may leave out because it was chosen here: volumes' names and MACs. A disk's volume and
+ * size stay. */
+static int inherit(
+        const struct vm_spec *before, struct vm_spec *wanted, struct field_errors *errors)
+{
+	size_t n = errors->len;
+	for (size_t i = 0; i < wanted->disks.len; i++) {
+		struct vm_disk *disk = vm_spec_disk(wanted, i);
+		const struct vm_disk *old = find_disk(before, disk->name);
+		if (!old)
+			continue;
+		if (!disk->volume)
+			str_replace(&disk->volume, old->volume);
+		if (disk->size_bytes == 0)
+			disk->size_bytes = old->size_bytes;
+		char pointer[128];
+		snprintf(pointer, sizeof(pointer), "/disks/%s", disk->name);
+		if (!str_equal(disk->volume, old->volume) || disk->size_bytes != old->size_bytes ||
+		        !str_equal(disk->pool, old->pool) || disk->format != old->format)
+			field_errors_add(errors, "immutable", pointer,
+			        "its pool, volume, size and format cannot change: remove it and "
+			        "add another");
+	}
+	for (size_t i = 0; i < wanted->nics.len; i++) {
+		struct vm_nic *nic = vm_spec_nic(wanted, i);
+		for (size_t j = 0; j < before->nics.len; j++)
+			if (!nic->mac && strcmp(vm_spec_nic(before, j)->name, nic->name) == 0)
+				str_replace(&nic->mac, vm_spec_nic(before, j)->mac);
+	}
+	return errors->len > n ? ERR_INVALID : 0;
+}
+
+static int check_room(
+        struct db *db, const struct vm_row *row, const struct vm_spec *wanted, struct err *e)
+{
+	struct host_row host CLEANUP(host_row_done) = {0};
+	int rc = host_store_get(db, row->host_id, &host, e);
+	struct admission_host room;
+	if (rc == 0)
+		rc = host_store_get_admission(db, &host, &room, e);
+	if (rc < 0)
+		return rc;
+	int64_t most = wanted->cpu.has_max ? wanted->cpu.max : wanted->cpu.count;
+	return admission_check(&room, most, wanted->memory.size_bytes, e);
+}
+
+static int write_spec(struct db *db, const struct vm_row *row, const struct vm_spec *wanted,
+        const char *text, struct err *e)
+{
+	const struct vm_insert insert = vm_row_from_spec(wanted, text);
+	char *pending CLEANUP(cleanup_free) = vm_change_pending(row->active_spec, text);
+	int rc = vm_store_set_spec(db, row->id, &insert, pending, e);
+	if (rc == 0)
+		rc = vm_store_set_macs(db, row->id, wanted, e);
+	return rc < 0 ? rc : vm_add_change(db, "updated", row->id, row->name, e);
+}
+
+static int check_adopted(const struct vm_row *row, struct err *e)
+{
+	if (!row->adopted)
+		return 0;
+	err_set(e, ERR_UNSUPPORTED,
+	        "VM %s was adopted: its devices, CPU and memory are not Berth's to change",
+	        row->name);
+	err_hint(e, "description, labels, restart_policy, autostart and deletion_protection can "
+	            "change");
+	return ERR_UNSUPPORTED;
+}
+
+int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct vm_spec *wanted,
+        const struct vm_request *request, struct field_errors *errors,
+        char ret_operation[UUID_TEXT_SIZE], struct err *e)
+{
+	ret_operation[0] = '\0';
+	struct vm_spec before CLEANUP(vm_spec_done) = {0};
+	int rc = vm_check_managed(row, e);
+	if (rc == 0)
+		rc = vm_spec_load(row->spec, &before, e);
+	if (rc == 0)
+		rc = check_fixed(row, &before, wanted, errors);
+	if (rc == 0)
+		rc = inherit(&before, wanted, errors);
+	if (rc == 0)
+		rc = vm_store_choose_macs(db, wanted, e);
+	if (rc == 0 && !row->adopted)
+		rc = vm_spec_check(wanted, &vms->config.rules, errors);
+	if (rc < 0)
+		return rc;
+	str_replace(&wanted->name, row->name);
+	char *proposed CLEANUP(cleanup_free) = vm_spec_store(wanted);
+	bool needs_host = vm_change_needs_host(row->spec, proposed);
+	if (!needs_host)
+		return str_equal(proposed, row->spec) ? 0
+		                                      : write_spec(db, row, wanted, proposed, e);
+	rc = check_adopted(row, e);
+	if (rc == 0)
+		rc = vm_check_host(request, db, row->host_id, e);
+	if (rc == 0)
+		rc = check_room(db, row, wanted, e);
+	if (rc == 0)
+		rc = vm_volumes_claim(db, wanted, &before, row->id, row->host_id, e);
+	if (rc < 0)
+		return rc;
+	char *text CLEANUP(cleanup_free) = vm_spec_store(wanted);
+	rc = write_spec(db, row, wanted, text, e);
+	if (rc < 0)
+		return rc;
+	json_t *input CLEANUP(cleanup_json) = json_pack(
+	        "{s:s, s:I}", "before", row->spec, "version", (json_int_t)(row->version + 1));
+	return vm_create_operation(db, vms, row, "vm.update", input, request, ret_operation, e);
+}
