@@ -180,21 +180,25 @@ static int insert_row(struct db *db, const struct vm_spec *spec, const char *id,
 	return rc;
 }
 
+/* The names that new volumes were given complete the configuration. */
+static int complete_row(struct db *db, const struct vm_spec *spec, const char *id, struct err *e)
+{
+	char *text CLEANUP(cleanup_free) = vm_spec_store(spec);
+	const struct vm_insert row = vm_row_from_spec(spec, text);
+	return vm_store_set_spec(db, id, &row, "{}", e);
+}
+
 static int insert_all(struct db *db, struct vm_spec *spec, const char *id,
         const struct host_row *host, struct err *e)
 {
-	/* The row comes first: volumes and MACs refer to it. The volumes' names then complete it.
-	 */
+	/* The row comes first: volumes and MACs refer to it. */
 	int rc = insert_row(db, spec, id, host, e);
 	if (rc == 0)
 		rc = vm_volumes_claim(db, spec, NULL, id, host->id, e);
 	if (rc == 0)
 		rc = vm_store_set_macs(db, id, spec, e);
-	if (rc < 0)
-		return rc;
-	char *text CLEANUP(cleanup_free) = vm_spec_store(spec);
-	const struct vm_insert row = vm_row_from_spec(spec, text);
-	rc = vm_store_set_spec(db, id, &row, "{}", e);
+	if (rc == 0 && spec->disks.len > 0)
+		rc = complete_row(db, spec, id, e);
 	return rc < 0 ? rc : vm_add_change(db, "created", id, spec->name, e);
 }
 
