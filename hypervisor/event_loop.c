@@ -30,6 +30,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/vec.h"
+#include "hypervisor/libvirt_guard.h"
 
 #define EVENTS_PER_TURN 64
 #define NEVER           INT64_MAX
@@ -377,6 +378,7 @@ static int remove_timeout(int id)
 
 int event_loop_register(struct loop *loop, struct err *e)
 {
+	libvirt_guard_init();
 	assert(loop_is_mine(loop) && state.epoll < 0);
 	state.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (state.epoll < 0)

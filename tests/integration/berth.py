@@ -172,6 +172,7 @@ class Berthd:
         if kind is None:
             self.stop()
             return
+        print(f"berthd's status: {self.process.poll() if self.process else None}")
         lines = [line for line in self.log().split("\n") if 'msg="GET' not in line]
         print("\n".join(lines[-80:]))
         if self.process and self.process.poll() is None:
