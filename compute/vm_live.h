@@ -58,9 +58,8 @@ void vms_saw(struct vms *vms, const struct vm_observation *seen);
 
 /* vm_wait.c: calls fn(arg, reached) once, when the VM is seen in power state `power`, or after
  * timeout_ms. */
-struct vm_power_wait *vms_wait_power(struct vms *vms, const char *vm_id, enum vm_power power,
-        int64_t timeout_ms, void (*fn)(void *arg, bool reached), void *arg);
-void vms_wait_cancel(struct vms *vms, struct vm_power_wait *wait); /* without calling fn */
+void vms_wait_power(struct vms *vms, const char *vm_id, enum vm_power power, int64_t timeout_ms,
+        void (*fn)(void *arg, bool reached), void *arg);
 void vms_wake_waits(struct vms *vms, const struct vm_live *live);
 void vms_free_waits(struct vms *vms);
 

@@ -49,8 +49,8 @@ static void on_timeout(void *arg)
 	end_wait(wait, reached);
 }
 
-struct vm_power_wait *vms_wait_power(struct vms *vms, const char *vm_id, enum vm_power power,
-        int64_t timeout_ms, void (*fn)(void *arg, bool reached), void *arg)
+void vms_wait_power(struct vms *vms, const char *vm_id, enum vm_power power, int64_t timeout_ms,
+        void (*fn)(void *arg, bool reached), void *arg)
 {
 	struct vm_power_wait *wait = xcalloc(1, sizeof(*wait));
 	*wait = (struct vm_power_wait){
@@ -61,13 +61,6 @@ struct vm_power_wait *vms_wait_power(struct vms *vms, const char *vm_id, enum vm
 	bool there = live && live->power == power;
 	wait->timer = loop_timer_start(
 	        vms->config.services->loop, there ? 0 : timeout_ms, 0, on_timeout, wait);
-	return wait;
-}
-
-void vms_wait_cancel(struct vms *vms, struct vm_power_wait *wait)
-{
-	unlink_wait(vms, wait);
-	free_wait(wait);
 }
 
 /* Unlinks and returns a wait for what is seen now, or NULL. */
