@@ -15,7 +15,8 @@ VERSION := $(shell cat VERSION)
 FUZZ_SECONDS ?= 60
 
 FLOORS  := base db hypervisor operation scheduler storage network compute api
-LIBS    := libvirt libvirt-qemu libmicrohttpd jansson sqlite3 libuv libxml-2.0 libsodium gnutls inih libsystemd uuid
+LIBS    := libvirt libvirt-qemu libmicrohttpd jansson sqlite3 libuv libxml-2.0 libsodium gnutls inih libsystemd uuid \
+           libarchive libcrypt yaml-0.1 libcurl libseccomp
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
 PKG     := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
@@ -45,8 +46,8 @@ BENCH   := $(wildcard tests/bench/*.c)
 VERSIONED := $(shell grep -l BERTH_VERSION $(SRC) $(DAEMON))
 
 # Where threads meet: what `make check-tsan` runs, as far as it exists.
-TSAN_TESTS := test_event_loop test_host_connection test_lane test_loop test_operation_engine test_server test_stream \
-	test_writer
+TSAN_TESTS := test_bulk test_event_loop test_flow test_host_connection test_lane test_loop test_operation_engine \
+	test_pipe test_server test_stream test_writer
 
 .PHONY: all help
 all: build/berthd ## build build/berthd (needs `tools/install-deps build`)
@@ -147,8 +148,8 @@ check: ## install what tests need and run them (ASan + UBSan, reduced counts): N
 	$(AGAIN) test-programs
 	$(RUN_TESTS) $(LONG_LAB:%=--pytest=--deselect=tests/lab/test_lab.py::%)
 
-check-long: ## the same with full counts
-	tools/install-deps test
+check-long: ## the same with full counts, a Ceph cluster and NAS
+	tools/install-deps test-long
 	$(AGAIN) test-programs
 	BERTH_LONG=1 $(RUN_TESTS)
 

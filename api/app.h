@@ -5,21 +5,27 @@
 
 #include <stdbool.h>
 
+struct bulk;
 struct writer;
 struct readers;
 struct operation_engine;
 struct hosts;
 struct vms;
+struct images;
 struct loop;
+struct pool_monitor;
 struct str;
 
 struct app {
 	struct loop *loop;
 	struct writer *writer;
 	struct readers *readers;
+	struct bulk *bulk; /* base/bulk.h: uploads and downloads */
 	struct operation_engine *engine;
-	struct hosts *hosts; /* compute/host.h */
-	struct vms *vms;     /* compute/vm.h */
+	struct hosts *hosts;               /* compute/host.h */
+	struct vms *vms;                   /* compute/vm.h */
+	struct images *images;             /* storage/image_library.h */
+	struct pool_monitor *pool_monitor; /* storage/pool_monitor.h */
 	const char *state_dir;
 	/* Adds the daemon's own families to /metrics (hosts by state); any HTTP thread; NULL: none.
 	 */

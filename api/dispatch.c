@@ -16,7 +16,7 @@
 #include <strings.h>
 #include <sys/random.h>
 
-#include "api/exchange.h"
+#include "api/flow.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/reader.h"
@@ -123,10 +123,16 @@ static int check_principal(struct exchange *ex, struct err *e)
 	return rc < 0 ? rc : auth_check_permission(&ex->principal, route->permission, e);
 }
 
+bool exchange_is_write(const struct exchange *ex)
+{
+	enum route_mode mode = ex->rq.route->mode;
+	return mode == ROUTE_WRITE || mode == ROUTE_UPLOAD || mode == ROUTE_DOWNLOAD;
+}
+
 static int check_serving(const struct exchange *ex, struct err *e)
 {
 	const struct app *app = ex->dispatcher->app;
-	if (ex->rq.route->mode != ROUTE_WRITE || (app->is_ready && !app->is_draining))
+	if (!exchange_is_write(ex) || (app->is_ready && !app->is_draining))
 		return 0;
 	return err_set(e, ERR_UNAVAILABLE,
 	        app->is_draining ? "the server is stopping and takes no changes"
@@ -139,8 +145,20 @@ static bool is_media_type(const char *header, const char *type)
 	return strncasecmp(header, type, len) == 0 && strchr("; \t", header[len]);
 }
 
+/* An upload's bytes are taken as they are: without a type, or with the one that says so. */
+static int check_upload_type(const struct exchange *ex, struct err *e)
+{
+	const char *type = ex->headers[HEADER_CONTENT_TYPE];
+	if (!type || is_media_type(type, "application/octet-stream"))
+		return 0;
+	return err_set(e, ERR_MEDIA_TYPE,
+	        "the Content-Type is %.80s, it must be application/octet-stream", type);
+}
+
 static int check_media_type(const struct exchange *ex, struct err *e)
 {
+	if (ex->rq.route->mode == ROUTE_UPLOAD)
+		return check_upload_type(ex, e);
 	if (!ex->has_body || !exchange_wants_body(ex))
 		return 0;
 	const char *type = ex->headers[HEADER_CONTENT_TYPE];
@@ -155,7 +173,7 @@ static int check_media_type(const struct exchange *ex, struct err *e)
 static int check_size(const struct exchange *ex, struct err *e)
 {
 	int64_t length = declared_length(ex);
-	if (length <= BODY_MAX)
+	if (length <= BODY_MAX || ex->rq.route->mode == ROUTE_UPLOAD)
 		return 0;
 	return err_set(e, ERR_TOO_LARGE, "the body has %lld bytes, more than %d", (long long)length,
 	        BODY_MAX);
@@ -173,11 +191,20 @@ static int check_request(struct exchange *ex, struct err *e)
 	return rc == 0 ? check_size(ex, e) : rc;
 }
 
+/* The thread's own collection: it is used until the answer is made, which a read does at once. */
+static struct field_errors *thread_errors(void)
+{
+	static _Thread_local struct field_errors errors;
+	errors.len = 0;
+	return &errors;
+}
+
 /* An answer before the request has ended costs the connection, so that is only for what is worth
  * it. */
 static enum exchange_verdict refuse(struct exchange *ex)
 {
-	if (!ex->response.must_close && declared_length(ex) <= DRAIN_MAX) {
+	bool asks_first = ex->headers[HEADER_EXPECT] && ex->has_body; /* and sends nothing yet */
+	if (!ex->response.must_close && !asks_first && declared_length(ex) <= DRAIN_MAX) {
 		ex->drop_body = true;
 		return EXCHANGE_READ_ON;
 	}
@@ -199,6 +226,18 @@ static void prepare_request(struct exchange *ex)
 	ex->reply.status = rq->route->status;
 }
 
+static enum exchange_verdict park(struct exchange *ex);
+
+/* Its handler decides before the body. */
+static enum exchange_verdict begin_upload(struct exchange *ex)
+{
+	ex->rq.errors = ex->errors = thread_errors();
+	ex->rc = exchange_parse_query(ex, &ex->error);
+	if (ex->rc == 0)
+		ex->rc = exchange_check_errors(ex, &ex->error);
+	return ex->rc < 0 ? refuse(ex) : park(ex);
+}
+
 enum exchange_verdict exchange_headers(struct exchange *ex, const char *method, bool is_http_1_0)
 {
 	snprintf(ex->method, sizeof(ex->method), "%s", method);
@@ -213,7 +252,7 @@ enum exchange_verdict exchange_headers(struct exchange *ex, const char *method, 
 	if (ex->rc < 0)
 		return refuse(ex);
 	prepare_request(ex);
-	return EXCHANGE_READ_ON;
+	return ex->rq.route->mode == ROUTE_UPLOAD ? begin_upload(ex) : EXCHANGE_READ_ON;
 }
 
 bool exchange_body(struct exchange *ex, const char *data, size_t len)
@@ -263,14 +302,6 @@ static enum exchange_verdict run_read(struct exchange *ex)
 	return answer(ex);
 }
 
-/* The thread's own collection: it is used until the answer is made, which a read does at once. */
-static struct field_errors *thread_errors(void)
-{
-	static _Thread_local struct field_errors errors;
-	errors.len = 0;
-	return &errors;
-}
-
 /* A parked exchange changes threads, so it needs its own. */
 static void own_errors(struct exchange *ex)
 {
@@ -291,7 +322,8 @@ static enum exchange_verdict park(struct exchange *ex)
 
 enum exchange_verdict exchange_complete(struct exchange *ex)
 {
-	ex->rq.errors = ex->errors = thread_errors();
+	if (!ex->owns_errors)
+		ex->rq.errors = ex->errors = thread_errors();
 	if (ex->drop_body)
 		return answer(ex);
 	ex->rc = exchange_decode(ex, &ex->error);
@@ -299,8 +331,7 @@ enum exchange_verdict exchange_complete(struct exchange *ex)
 		ex->rc = exchange_check_idempotency_key(ex, &ex->error);
 	if (ex->rc < 0)
 		return answer(ex);
-	bool is_write = ex->rq.route->mode == ROUTE_WRITE;
-	if (is_write || (ex->rq.route->flags & ROUTE_OPERATION && ex->rq.wait_ms > 0))
+	if (exchange_is_write(ex) || (ex->rq.route->flags & ROUTE_OPERATION && ex->rq.wait_ms > 0))
 		return park(ex);
 	return run_read(ex);
 }
@@ -309,21 +340,43 @@ void exchange_start(struct exchange *ex)
 {
 	exchange_ref(ex);
 	atomic_store(&ex->hold, HOLD_PARKED);
-	if (ex->rq.route->mode == ROUTE_WRITE)
+	if (exchange_is_write(ex))
 		exchange_submit_write(ex);
 	else
 		exchange_begin_wait(ex, ex->rq.params[0]);
 }
 
-void exchange_resumed(struct exchange *ex)
+/* After the handler of an upload: the body may come, or its client hears why not. */
+static enum exchange_verdict admit_upload(struct exchange *ex)
 {
-	if (ex->rq.route->mode != ROUTE_WRITE) {
-		run_read(ex);
-		return;
-	}
+	ex->is_admitted = true;
+	if (ex->rc < 0)
+		return refuse(ex);
+	if (ex->flow)
+		return EXCHANGE_READ_ON;
+	ex->response.must_close = ex->has_body;
+	return answer(ex);
+}
+
+/* Its producer may have failed before the first byte. */
+static enum exchange_verdict begin_download(struct exchange *ex)
+{
+	if (ex->flow && ex->flow->pipe && pipe_get_error(ex->flow->pipe, &ex->error))
+		ex->rc = ex->error.code;
+	return answer(ex);
+}
+
+enum exchange_verdict exchange_resumed(struct exchange *ex)
+{
+	if (!exchange_is_write(ex))
+		return run_read(ex);
+	if (ex->rq.route->mode == ROUTE_UPLOAD && !ex->is_admitted)
+		return admit_upload(ex);
+	if (ex->rc == 0 && ex->rq.route->mode == ROUTE_DOWNLOAD)
+		return begin_download(ex);
 	if (ex->rc == 0 && ex->is_waiting)
 		ex->rc = exchange_read_operation(ex, &ex->error);
-	answer(ex);
+	return answer(ex);
 }
 
 /* The wait was cut short, the work was not: the operation as it is now. */
@@ -335,7 +388,7 @@ static void answer_unfinished(struct exchange *ex, const struct exchange *late)
 	ex->match.params[0] = param ? exchange_copy(ex, param, strlen(param)) : NULL;
 	ex->principal = late->principal;
 	prepare_request(ex);
-	if (ex->rq.route->mode != ROUTE_WRITE) {
+	if (!exchange_is_write(ex)) {
 		run_read(ex);
 		return;
 	}
@@ -365,13 +418,18 @@ void exchange_expired(struct exchange *ex, const struct exchange *late)
 	ex->match.entry = late->match.entry;
 	ex->is_counted = true;
 	ex->is_head = late->is_head;
+	if (atomic_load(&late->flow_began)) {
+		struct err e = {0};
+		err_set(&e, ERR_DEADLINE, "it did not end in time");
+		flow_cancel(late->flow, ERR_DEADLINE, &e);
+	}
 	if (atomic_load(&late->is_waiting))
 		answer_unfinished(ex, late);
 	else
 		answer_unknown(ex);
 }
 
-void exchange_end(struct exchange *ex)
+bool exchange_end(struct exchange *ex)
 {
 	int status = ex->response.status;
 	int64_t duration_ns = clock_now_ns() - ex->started_ns;
@@ -381,5 +439,8 @@ void exchange_end(struct exchange *ex)
 		metrics_count_unrouted(ex->dispatcher->metrics, status);
 	log_debug("%s %s %d in %lld us for %s", ex->method, ex->path ? ex->path : "", status,
 	        (long long)(duration_ns / 1000), ex->principal.name);
+	if (ex->flow && !flow_leave(ex->flow))
+		return false;
 	exchange_reset(ex);
+	return true;
 }

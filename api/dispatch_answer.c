@@ -2,7 +2,7 @@
 /* A handler's reply as the answer: headers, field selection. HTTP thread. */
 #include <string.h>
 
-#include "api/exchange.h"
+#include "api/flow.h"
 
 static const char *content_type(const struct exchange *ex)
 {
@@ -41,19 +41,35 @@ static void put_link(struct exchange *ex)
 	str_done(&target);
 }
 
+static void put_range(struct exchange *ex)
+{
+	const struct flow *flow = ex->flow;
+	if (flow->total < 0)
+		return;
+	exchange_put_header(ex, "Accept-Ranges", "bytes");
+	if (flow->is_partial)
+		exchange_put_header(ex, "Content-Range",
+		        exchange_printf(ex, "bytes %lld-%lld/%lld", (long long)flow->offset,
+		                (long long)(flow->offset + flow->length - 1),
+		                (long long)flow->total));
+}
+
 void exchange_answer_reply(struct exchange *ex)
 {
 	struct reply *reply = &ex->reply;
 	bool has_text = reply->body.out.len > 0;
 	ex->response.status = reply->status;
 	ex->response.body = has_text ? &reply->body.out : NULL;
-	if (has_text || ex->stream)
+	bool is_download = ex->flow && ex->flow->direction == FLOW_DOWN;
+	if (has_text || ex->stream || is_download)
 		exchange_put_header(ex, "Content-Type", content_type(ex));
 	exchange_put_header(ex, "Cache-Control", "no-store");
 	exchange_put_header(ex, "X-Request-Id", ex->request_id);
 	if (ex->n_fields > 0 && ex->rq.route->flags & ROUTE_FIELDS)
 		exchange_select_fields(ex, &reply->body.out, 0);
 	put_etag(ex);
+	if (is_download)
+		put_range(ex);
 	if (reply->location && !ex->rq.dry_run)
 		exchange_put_header(ex, "Location", reply->location);
 	if (reply->link_next)

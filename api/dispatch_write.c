@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/exchange.h"
+#include "api/flow.h"
 #include "api/idempotency_store.h"
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -53,7 +53,7 @@ static void make_digest(struct exchange *ex)
 int exchange_check_idempotency_key(struct exchange *ex, struct err *e)
 {
 	const char *key = ex->headers[HEADER_IDEMPOTENCY_KEY];
-	if (!key || ex->rq.route->mode != ROUTE_WRITE)
+	if (!key || !exchange_is_write(ex))
 		return 0;
 	if (strcmp(ex->method, "POST") != 0) {
 		ex->headers[HEADER_IDEMPOTENCY_KEY] =
@@ -134,7 +134,7 @@ static int run(struct db *db, void *arg, struct err *e)
 	return rc == 0 && key ? remember(ex, db, key, e) : rc;
 }
 
-static bool must_wait(const struct exchange *ex)
+bool exchange_must_wait(const struct exchange *ex)
 {
 	return ex->rc == 0 && ex->rq.wait_ms > 0 && !ex->rq.dry_run && ex->reply.operation_id[0];
 }
@@ -146,11 +146,17 @@ static void done(void *arg, int rc, const struct err *e)
 	ex->rc = rc;
 	if (rc < 0)
 		ex->error = *e;
-	if (must_wait(ex)) {
+	if (exchange_must_wait(ex)) {
 		exchange_begin_wait(ex, ex->reply.operation_id);
 		return;
 	}
-	exchange_unpark(ex);
+	/* A download's first byte unparks it, and then the flow may be gone at once. */
+	struct flow *flow = rc == 0 && ex->flow && ex->flow->pipe ? ex->flow : NULL;
+	bool is_download = flow && flow->direction == FLOW_DOWN;
+	if (flow)
+		flow_start(flow, ex);
+	if (!is_download)
+		exchange_unpark(ex);
 	exchange_unref(ex);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/flow.h"
 #include "api/list.h"
 #include "api/stream.h"
 #include "base/alloc.h"
@@ -79,6 +80,9 @@ static void release_request(struct exchange *ex)
 	free(ex->reply.link_next);
 	stream_free(ex->stream);
 	ex->stream = NULL;
+	flow_unref(ex->flow);
+	ex->flow = NULL;
+	atomic_store(&ex->flow_began, false);
 }
 
 void exchange_unref(struct exchange *ex)
@@ -112,6 +116,7 @@ void exchange_reset(struct exchange *ex)
 	ex->match.n_params = 0;
 	ex->n_query = ex->n_fields = ex->n_dropped = 0;
 	ex->has_body = ex->drop_body = ex->is_head = ex->is_counted = false;
+	ex->is_admitted = false;
 	ex->is_waiting = ex->wait_ended = ex->is_replay = false;
 	ex->principal = (struct principal){0};
 	ex->response = (struct exchange_response){0};
@@ -184,6 +189,11 @@ static const struct {
         [HEADER_IDEMPOTENCY_KEY] = NAME("Idempotency-Key"),
         [HEADER_REQUEST_ID] = NAME("X-Request-Id"),
         [HEADER_LAST_EVENT_ID] = NAME("Last-Event-ID"),
+        [HEADER_EXPECT] = NAME("Expect"),
+        [HEADER_RANGE] = NAME("Range"),
+        [HEADER_IF_RANGE] = NAME("If-Range"),
+        [HEADER_CONTENT_RANGE] = NAME("Content-Range"),
+        [HEADER_CONTENT_DIGEST] = NAME("Content-Digest"),
 #undef NAME
 };
 

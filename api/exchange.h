@@ -46,6 +46,11 @@ enum exchange_header {
 	HEADER_IDEMPOTENCY_KEY,
 	HEADER_REQUEST_ID,
 	HEADER_LAST_EVENT_ID,
+	HEADER_EXPECT,
+	HEADER_RANGE,
+	HEADER_IF_RANGE,
+	HEADER_CONTENT_RANGE,
+	HEADER_CONTENT_DIGEST,
 	HEADERS
 };
 
@@ -77,12 +82,13 @@ struct exchange_header_out {
 struct exchange_response {
 	int status;
 	bool must_close;
-	struct exchange_header_out headers[14];
+	struct exchange_header_out headers[16];
 	size_t n_headers;
 	const struct str *body; /* NULL: none */
 };
 
 struct exchange_chunk;
+struct flow;
 struct stream;
 
 struct exchange {
@@ -128,6 +134,11 @@ struct exchange {
 	struct str replay_etag;
 	unsigned char digest[32]; /* of the request, for its idempotency key */
 	struct stream *stream;    /* owned until the server takes it */
+	int64_t range_total;      /* ERR_RANGE: the length it is about */
+	struct flow *flow;        /* a reference; set by an upload's or download's handler */
+	bool is_admitted;         /* an upload whose handler has answered */
+	_Atomic bool
+	        flow_began; /* after its commit: `flow` may be touched by who takes the exchange away */
 	int rc;
 	struct err error;
 
@@ -162,13 +173,16 @@ enum exchange_verdict exchange_complete(struct exchange *ex);
 /* The connection is suspended: submits the work. After this call the exchange may be resumed at any
  * time. */
 void exchange_start(struct exchange *ex);
-/* The connection was resumed and hold is READY: makes the answer. */
-void exchange_resumed(struct exchange *ex);
+/* The connection was resumed and hold is READY: makes the answer, or the body of an upload may come. */
+enum exchange_verdict exchange_resumed(struct exchange *ex);
+/* An upload's connection is suspended after its body ended or nobody wants the rest: waits for its outcome. */
+void exchange_await(struct exchange *ex);
 /* It was resumed and hold is EXPIRED: a new exchange answers in place of `late`, which its job may
  * still use. */
 void exchange_expired(struct exchange *ex, const struct exchange *late);
-/* The answer was sent, or the client is gone. */
-void exchange_end(struct exchange *ex);
+/* The answer was sent, or the client is gone. False: an upload's work still needs the exchange, so the connection must
+ * drop it. */
+bool exchange_end(struct exchange *ex);
 
 /* ---- parking ---- */
 /* Any thread; resumes the connection unless its deadline did. The caller still holds its reference.
@@ -187,6 +201,10 @@ int exchange_check_errors(const struct exchange *ex, struct err *e);
  */
 size_t route_list_params(const struct route *route, const struct query_param **ret);
 bool exchange_wants_body(const struct exchange *ex);
+/* Modes whose handler is a mutation. */
+bool exchange_is_write(const struct exchange *ex);
+/* Whether the reply's answer is held until its operation has ended. */
+bool exchange_must_wait(const struct exchange *ex);
 /* dispatch_write.c */
 void exchange_submit_write(struct exchange *ex);
 /* Takes over the caller's reference; unparks when the operation has ended or the wait is over. */

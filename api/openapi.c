@@ -17,6 +17,9 @@ static const int common_errors[] = {ERR_INVALID, ERR_LIMIT, ERR_INTERNAL, 0};
 static const int private_errors[] = {ERR_UNAUTHENTICATED, ERR_FORBIDDEN, 0};
 static const int write_errors[] = {
         ERR_MEDIA_TYPE, ERR_TOO_LARGE, ERR_KEY_REUSED, ERR_UNAVAILABLE, 0};
+static const int upload_errors[] = {ERR_MALFORMED, ERR_MEDIA_TYPE, ERR_REQUEST_TIMEOUT,
+        ERR_TOO_LARGE, ERR_UNPROCESSABLE, ERR_UNAVAILABLE, ERR_DEADLINE, 0};
+static const int download_errors[] = {ERR_RANGE, ERR_UNAVAILABLE, ERR_DEADLINE, 0};
 
 struct document {
 	const struct route_table *const *tables;
@@ -107,6 +110,14 @@ static void write_header_params(struct json_writer *w, const struct route *route
 		        w, "If-Match", "The ETag the resource must still have, else 412.");
 	if (route->mode == ROUTE_STREAM)
 		write_header_param(w, "Last-Event-ID", "The number of the last event seen.");
+	if (route->mode == ROUTE_UPLOAD) {
+		write_header_param(
+		        w, "Content-Digest", "RFC 9530; its sha-256 is compared with what came.");
+		write_header_param(
+		        w, "If-Match", "The ETag the resource must still have, else 412.");
+	}
+	if (route->mode == ROUTE_DOWNLOAD)
+		write_header_param(w, "Range", "One range of bytes, where the length is known.");
 }
 
 static void write_params(struct json_writer *w, const struct route *route)
@@ -127,9 +138,15 @@ static void write_params(struct json_writer *w, const struct route *route)
 
 /* ---- bodies ---- */
 
+#define ANY_BYTES "{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}"
+
 static void write_request_body(struct json_writer *w, const struct route *route)
 {
 	bool is_patch = route->flags & ROUTE_MERGE_PATCH;
+	if (route->mode == ROUTE_UPLOAD)
+		json_member_raw(w, "requestBody",
+		        "{\"required\":true,\"content\":{\"application/octet-stream\":" ANY_BYTES
+		        "}}");
 	if (!route->body && !is_patch)
 		return;
 	json_key(w, "requestBody");
@@ -171,10 +188,23 @@ static void write_list_schema(struct json_writer *w, const struct field_table *i
 	json_object_end(w);
 }
 
+/* A part is answered as the whole is. */
+static void write_part(struct json_writer *w)
+{
+	json_member_raw(w, "206",
+	        "{\"description\":\"The range that was asked for\","
+	        "\"content\":{\"application/octet-stream\":" ANY_BYTES "}}");
+}
+
 static void write_answer_content(struct json_writer *w, const struct route *route)
 {
 	json_key(w, "content");
 	json_object_begin(w);
+	if (route->mode == ROUTE_DOWNLOAD) {
+		json_member_raw(w, "application/octet-stream", ANY_BYTES);
+		json_object_end(w);
+		return;
+	}
 	json_key_any(w, route->flags & ROUTE_PLAIN_TEXT ? "text/plain"
 	                : route->mode == ROUTE_STREAM   ? "text/event-stream"
 	                                                : "application/json");
@@ -215,6 +245,14 @@ static void write_success(struct json_writer *w, const struct route *route, int 
 
 /* ---- errors ---- */
 
+static const int *errors_of_mode(const struct route *route)
+{
+	return route->mode == ROUTE_WRITE      ? write_errors
+	       : route->mode == ROUTE_UPLOAD   ? upload_errors
+	       : route->mode == ROUTE_DOWNLOAD ? download_errors
+	                                       : NULL;
+}
+
 /* All codes of a status share one response; `statuses` collects which were written. */
 static void add_statuses(const int *codes, bool statuses[600])
 {
@@ -237,8 +275,7 @@ static void write_error(struct json_writer *w, const struct route *route, int st
 	char key[16];
 	add_names(common_errors, status, &names);
 	add_names(private_errors, status, &names);
-	if (route->mode == ROUTE_WRITE)
-		add_names(write_errors, status, &names);
+	add_names(errors_of_mode(route), status, &names);
 	add_names(route->errors, status, &names);
 	snprintf(key, sizeof(key), "%d", status);
 	json_key_any(w, key);
@@ -256,14 +293,15 @@ static void write_responses(struct json_writer *w, const struct route *route)
 	add_statuses(common_errors, statuses);
 	if ((route->flags & ROUTE_PUBLIC) == 0)
 		add_statuses(private_errors, statuses);
-	if (route->mode == ROUTE_WRITE)
-		add_statuses(write_errors, statuses);
+	add_statuses(errors_of_mode(route), statuses);
 	add_statuses(route->errors, statuses);
 	json_key(w, "responses");
 	json_object_begin(w);
-	if (route->mode == ROUTE_WRITE && route->flags & ROUTE_OPERATION && route->status != 200)
+	if (route->mode != ROUTE_READ && route->flags & ROUTE_OPERATION && route->status != 200)
 		write_success(w, route, 200); /* with ?wait, once it has ended */
 	write_success(w, route, route->status);
+	if (route->mode == ROUTE_DOWNLOAD)
+		write_part(w);
 	for (int status = 300; status < 600; status++)
 		if (statuses[status])
 			write_error(w, route, status);

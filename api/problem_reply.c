@@ -51,6 +51,9 @@ static void add_headers(struct exchange *ex, const struct err_info *info)
 		exchange_put_header(ex, "WWW-Authenticate", "Bearer realm=\"berth\"");
 	if (info->http_status == 405)
 		exchange_put_header(ex, "Allow", ex->match.allow);
+	if (info->code == ERR_RANGE)
+		exchange_put_header(ex, "Content-Range",
+		        exchange_printf(ex, "bytes */%lld", (long long)ex->range_total));
 	int seconds = ex->reply.retry_after_s;
 	if (seconds == 0 && (info->http_status == 503 || info->http_status == 429))
 		seconds = 2;

@@ -11,6 +11,10 @@
  * transaction; ROUTE_WRITE handlers run on the writer thread inside the savepoint of their mutation
  * (dry runs are rolled back) and must not block; ROUTE_STREAM handlers run on an HTTP thread and
  * take the connection over (api/stream.h).
+ *
+ * ROUTE_UPLOAD and ROUTE_DOWNLOAD move bytes of any number between the connection and a bulk thread. Their handlers run as
+ * those of a ROUTE_WRITE do, in a mutation, so that the work can be recorded before it begins; an upload's before the body
+ * is asked for. See api/upload.h and api/download.h.
  */
 #pragma once
 
@@ -26,7 +30,7 @@
 #include "base/uuid.h"
 #include "db/db.h"
 
-enum route_mode { ROUTE_READ, ROUTE_WRITE, ROUTE_STREAM };
+enum route_mode { ROUTE_READ, ROUTE_WRITE, ROUTE_STREAM, ROUTE_UPLOAD, ROUTE_DOWNLOAD };
 
 enum route_flags {
 	ROUTE_PUBLIC = 1 << 0,      /* no authentication; such a route has no permission */

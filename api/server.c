@@ -10,6 +10,9 @@
  *	                                                         v          |
  *	                                                       PARKED -- resumed
  *
+ * An upload is parked twice: before its body, while its handler decides, and after it, until the outcome is known. When
+ * that comes in the middle of the body the answer is sent at once, and the connection lingers (server_flow.c).
+ *
  * Each phase has an absolute deadline (server_connections.c). A parked connection is suspended
  * first and its work submitted after that; whoever ends the work resumes it. Responses are built on
  * the connection's HTTP thread.
@@ -61,12 +64,6 @@ static struct connection *connection_of(struct MHD_Connection *mhd)
 	const union MHD_ConnectionInfo *info =
 	        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	return info ? info->socket_context : NULL;
-}
-
-static void set_deadline(struct connection *c, int64_t timeout_ms)
-{
-	atomic_store_explicit(&c->deadline_ms, timeout_ms > 0 ? clock_now_ms() + timeout_ms : 0,
-	        memory_order_relaxed);
 }
 
 static void resume(void *connection)
@@ -124,7 +121,7 @@ static void open_connection(struct server *s, struct MHD_Connection *mhd, void *
 	c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	identify_peer(c, mhd);
 	c->exchange = exchange_new(&s->dispatcher, c, &c->peer);
-	set_deadline(c, s->config.header_timeout_ms);
+	connection_set_deadline(c, s->config.header_timeout_ms);
 	*socket_context = c;
 	connections_add(&s->connections, c);
 	metrics_add_connections(s->dispatcher.metrics, 1);
@@ -177,12 +174,36 @@ static struct MHD_Response *make_response(const struct exchange_response *respon
 	return MHD_create_response_from_buffer(len, data, MHD_RESPMEM_PERSISTENT);
 }
 
+static bool is_download(const struct exchange *ex)
+{
+	return ex->flow && ex->flow->direction == FLOW_DOWN && ex->rc == 0;
+}
+
+static void attach_flow(struct connection *c)
+{
+	flow_attach(c->exchange->flow, c, suspend, resume);
+	connections_set_flow(&c->server->connections, c, c->exchange->flow);
+}
+
+static struct MHD_Response *make_any_response(struct connection *c)
+{
+	const struct exchange *ex = c->exchange;
+	if (ex->stream)
+		return make_stream_response(c);
+	if (!is_download(ex))
+		return make_response(&ex->response);
+	if (ex->flow->pipe)
+		attach_flow(c);
+	return server_make_download(c);
+}
+
 static enum MHD_Result send_answer(struct connection *c)
 {
 	struct exchange *ex = c->exchange;
 	const struct exchange_response *answer = &ex->response;
-	struct MHD_Response *response =
-	        ex->stream ? make_stream_response(c) : make_response(answer);
+	if (c->has_body_bytes && !c->body_ended)
+		return server_send_early(c) ? MHD_YES : MHD_NO;
+	struct MHD_Response *response = make_any_response(c);
 	if (!response)
 		return MHD_NO;
 	for (size_t i = 0; i < answer->n_headers; i++)
@@ -191,19 +212,23 @@ static enum MHD_Result send_answer(struct connection *c)
 	if (answer->must_close || c->server->connections.is_stopping)
 		MHD_add_response_header(response, "Connection", "close");
 	c->phase = CONNECTION_SENDING;
-	set_deadline(c, ex->stream ? 0 : SEND_TIMEOUT_MS);
+	connection_set_deadline(c, ex->stream ? 0 : SEND_TIMEOUT_MS);
 	enum MHD_Result result =
 	        MHD_queue_response(c->handle, (unsigned int)answer->status, response);
 	MHD_destroy_response(response);
 	return result;
 }
 
-static enum MHD_Result park(struct connection *c)
+/* Until the work has ended; is_outcome: that of an upload, which has begun already. */
+static enum MHD_Result park(struct connection *c, bool is_outcome)
 {
 	c->phase = CONNECTION_PARKED;
-	set_deadline(c, 0); /* the exchange has its own */
+	connection_set_deadline(c, 0); /* the exchange has its own */
 	MHD_suspend_connection(c->handle);
-	exchange_start(c->exchange);
+	if (is_outcome)
+		exchange_await(c->exchange);
+	else
+		exchange_start(c->exchange);
 	connections_check_parked(&c->server->connections, c);
 	return MHD_YES;
 }
@@ -212,16 +237,30 @@ static void replace_exchange(struct connection *c)
 {
 	struct exchange *late = c->exchange;
 	struct exchange *fresh = exchange_new(&c->server->dispatcher, c, &c->peer);
+	if (c->flow)
+		connections_set_flow(&c->server->connections, c, NULL);
 	exchange_expired(fresh, late);
 	connections_set_exchange(&c->server->connections, c, fresh);
 	exchange_unref(late);
+}
+
+/* The handler took the upload; or refused it, and its body is short enough to be read and dropped. */
+static enum MHD_Result begin_body(struct connection *c)
+{
+	c->phase = CONNECTION_BODY;
+	c->window_bytes = 0;
+	if (c->exchange->rc == 0)
+		attach_flow(c);
+	connection_set_deadline(c, c->server->config.body_timeout_ms);
+	return MHD_YES;
 }
 
 static enum MHD_Result continue_parked(struct connection *c)
 {
 	switch (atomic_load(&c->exchange->hold)) {
 	case HOLD_READY:
-		exchange_resumed(c->exchange);
+		if (exchange_resumed(c->exchange) == EXCHANGE_READ_ON)
+			return begin_body(c);
 		break;
 	case HOLD_EXPIRED:
 		replace_exchange(c);
@@ -248,20 +287,43 @@ static enum MHD_Result on_headers(struct connection *c, const char *method, cons
 	atomic_fetch_add(&c->server->connections.active, 1);
 	MHD_get_connection_values_n(c->handle, MHD_HEADER_KIND, add_header, ex);
 	c->phase = CONNECTION_BODY;
-	if (exchange_headers(ex, method, strcmp(version, "HTTP/1.0") == 0) == EXCHANGE_ANSWER)
+	c->has_body_bytes = c->body_ended = false;
+	switch (exchange_headers(ex, method, strcmp(version, "HTTP/1.0") == 0)) {
+	case EXCHANGE_ANSWER:
 		return send_answer(c);
-	set_deadline(c, c->server->config.body_timeout_ms);
+	case EXCHANGE_PARK:
+		return park(c, /* is_outcome= */ false);
+	case EXCHANGE_READ_ON:
+		break;
+	}
+	connection_set_deadline(c, c->server->config.body_timeout_ms);
+	return MHD_YES;
+}
+
+static enum MHD_Result on_upload(struct connection *c, const char *data, size_t *len)
+{
+	if (*len == 0) {
+		c->body_ended = true;
+		flow_body_ended(c->exchange->flow);
+		return park(c, /* is_outcome= */ true);
+	}
+	if (server_take_upload(c, data, len, c->server->config.body_timeout_ms) == FLOW_OVER)
+		return park(c, /* is_outcome= */ true);
 	return MHD_YES;
 }
 
 static enum MHD_Result on_body(struct connection *c, const char *data, size_t *len)
 {
+	if (c->flow)
+		return on_upload(c, data, len);
 	if (*len > 0) {
 		bool goes_on = exchange_body(c->exchange, data, *len);
 		*len = 0;
 		return goes_on ? MHD_YES : MHD_NO;
 	}
-	return exchange_complete(c->exchange) == EXCHANGE_PARK ? park(c) : send_answer(c);
+	c->body_ended = true;
+	return exchange_complete(c->exchange) == EXCHANGE_PARK ? park(c, /* is_outcome= */ false)
+	                                                       : send_answer(c);
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url,
@@ -278,6 +340,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 		return on_body(c, data, len);
 	case CONNECTION_PARKED:
 		return continue_parked(c);
+	case CONNECTION_LINGERING:
+		return server_linger(c, len) ? MHD_YES : MHD_NO;
 	case CONNECTION_IDLE:
 	case CONNECTION_SENDING:
 		*len = 0; /* what follows an early answer */
@@ -297,10 +361,31 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
 		exchange_reset(c->exchange);
 	else if (c->exchange->started_ns !=
 	         0) /* the first request's deadline counts from the accept */
-		set_deadline(c, s->config.header_timeout_ms);
+		connection_set_deadline(c, s->config.header_timeout_ms);
 	c->phase = CONNECTION_HEADERS;
 	exchange_begin(c->exchange, target);
 	return c;
+}
+
+/* Why an upload ends early is told here: the reaper only closes the socket. */
+static void end_flow(struct connection *c)
+{
+	int64_t deadline_ms = atomic_load(&c->deadline_ms);
+	if (deadline_ms > 0 && deadline_ms < clock_now_ms()) {
+		struct err e = {0};
+		err_set(&e, ERR_REQUEST_TIMEOUT, "the client was too slow");
+		flow_cancel(c->flow, ERR_REQUEST_TIMEOUT, &e);
+	}
+	connections_set_flow(&c->server->connections, c, NULL);
+}
+
+/* An upload's work goes on to its end without a client. */
+static void leave_exchange(struct connection *c)
+{
+	struct exchange *left = c->exchange;
+	connections_set_exchange(
+	        &c->server->connections, c, exchange_new(&c->server->dispatcher, c, &c->peer));
+	exchange_unref(left);
 }
 
 static void on_completed(
@@ -314,11 +399,14 @@ static void on_completed(
 		return;
 	if (c->stream)
 		connections_set_stream(&s->connections, c, NULL);
+	if (c->flow)
+		end_flow(c);
 	if (c->phase != CONNECTION_HEADERS)
 		atomic_fetch_sub(&s->connections.active, 1);
-	exchange_end(c->exchange);
+	if (!exchange_end(c->exchange))
+		leave_exchange(c);
 	c->phase = CONNECTION_IDLE;
-	set_deadline(c, s->config.idle_timeout_ms);
+	connection_set_deadline(c, s->config.idle_timeout_ms);
 }
 
 /* Paths and queries are decoded by us, segment by segment. */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "api/flow.h"
 #include "api/server_internal.h"
 #include "api/stream.h"
 #include "base/cleanup.h"
@@ -23,6 +24,8 @@ static void check_deadlines(struct connection *c, int64_t now_ms)
 		shutdown(c->fd, SHUT_RDWR);
 	if (c->exchange)
 		exchange_expire(c->exchange, now_ms);
+	if (c->flow)
+		flow_tick(c->flow, now_ms);
 	if (c->stream && stream_tick(c->stream, now_ms))
 		shutdown(c->fd, SHUT_RDWR);
 }
@@ -123,6 +126,21 @@ void connections_set_stream(struct connections *all, struct connection *c, struc
 		stream_close(stream);
 }
 
+static void end_flow(struct flow *flow)
+{
+	struct err e = {0};
+	err_set(&e, ERR_UNAVAILABLE, "the server stops");
+	flow_cancel(flow, ERR_UNAVAILABLE, &e);
+}
+
+void connections_set_flow(struct connections *all, struct connection *c, struct flow *flow)
+{
+	LOCK_SCOPE(&all->lock);
+	c->flow = flow;
+	if (flow && all->is_stopping)
+		end_flow(flow);
+}
+
 void connections_set_exchange(struct connections *all, struct connection *c, struct exchange *ex)
 {
 	LOCK_SCOPE(&all->lock);
@@ -133,9 +151,12 @@ void connections_close_streams(struct connections *all)
 {
 	LOCK_SCOPE(&all->lock);
 	all->is_stopping = true;
-	for (struct connection *c = all->first; c; c = c->next)
+	for (struct connection *c = all->first; c; c = c->next) {
 		if (c->stream)
 			stream_close(c->stream);
+		if (c->flow)
+			end_flow(c->flow);
+	}
 }
 
 void connections_wait_quiet(struct connections *all, int64_t deadline_ms)

@@ -7,7 +7,8 @@
 #include <gnutls/gnutls.h>
 #include <pthread.h>
 
-#include "api/exchange.h"
+#include "api/flow.h"
+#include "base/clock.h"
 
 /* ---- server_socket.c ---- */
 /*
@@ -43,6 +44,7 @@ enum connection_phase {
 	CONNECTION_BODY,
 	CONNECTION_PARKED,
 	CONNECTION_SENDING,
+	CONNECTION_LINGERING, /* an answer was sent in the middle of the body; the rest is dropped */
 };
 
 /* Owned by its HTTP thread, but for what is marked. */
@@ -53,10 +55,20 @@ struct connection {
 	int fd;
 	struct peer peer;
 	enum connection_phase phase;
-	struct exchange *exchange;   /* owned; replaced under the list's lock */
-	struct stream *stream;       /* the exchange's, while it is sent; the list's lock */
+	struct exchange *exchange; /* owned; replaced under the list's lock */
+	struct stream *stream;     /* the exchange's, while it is sent; the list's lock */
+	struct flow *flow;         /* the exchange's, while its bytes move; the list's lock */
+	bool has_body_bytes, body_ended;
+	int64_t window_bytes;        /* of an upload since the deadline was set */
+	size_t n_dropped;            /* lingering */
 	_Atomic int64_t deadline_ms; /* 0: none. When it passes, the socket is shut down */
 };
+
+static inline void connection_set_deadline(struct connection *c, int64_t timeout_ms)
+{
+	atomic_store_explicit(&c->deadline_ms, timeout_ms > 0 ? clock_now_ms() + timeout_ms : 0,
+	        memory_order_relaxed);
+}
 
 /*
  * All connections of a server and the thread that enforces their deadlines. `lock` guards the list
@@ -84,6 +96,8 @@ bool connections_may_add(
         struct connections *all, const char *address, int max, int max_per_address);
 /* The connection begins, or ends, to send a stream. */
 void connections_set_stream(struct connections *all, struct connection *c, struct stream *stream);
+/* The same for an upload or a download. */
+void connections_set_flow(struct connections *all, struct connection *c, struct flow *flow);
 /* Replaces an exchange that its job may still use. */
 void connections_set_exchange(struct connections *all, struct connection *c, struct exchange *ex);
 /* Ends all streams and those that begin from now on. */
@@ -94,3 +108,15 @@ void connections_wait_quiet(struct connections *all, int64_t deadline_ms);
 void connections_expire_all(struct connections *all);
 /* After a connection was parked: whether it may stay so. */
 void connections_check_parked(struct connections *all, struct connection *c);
+
+/* ---- server_flow.c: the connection's HTTP thread ---- */
+struct MHD_Response;
+/* A piece of an upload's body; *len is what was left of it. FLOW_FULL: the connection was suspended. FLOW_OVER: nobody
+ * wants more. */
+enum flow_result server_take_upload(
+        struct connection *c, const char *data, size_t *len, int timeout_ms);
+/* Sends the answer before the request has ended; the connection lingers from now on. */
+bool server_send_early(struct connection *c);
+/* Drops a piece of the body; false: it is time to close. */
+bool server_linger(struct connection *c, size_t *len);
+struct MHD_Response *server_make_download(struct connection *c);

@@ -30,6 +30,7 @@
 	X(TOO_LARGE, "too_large", 413, false, "Request too large")                                 \
 	X(URI_TOO_LONG, "uri_too_long", 414, false, "Request target too long")                     \
 	X(MEDIA_TYPE, "unsupported_media_type", 415, false, "Unsupported media type")              \
+	X(RANGE, "range_not_satisfiable", 416, false, "Range not satisfiable")                     \
 	X(UNPROCESSABLE, "unprocessable", 422, false, "Cannot be carried out")                     \
 	X(REFERENCE, "reference_not_found", 422, false, "A named resource does not exist")         \
 	X(UNSUPPORTED, "unsupported", 422, false, "Not supported here")                            \

@@ -246,6 +246,8 @@ int host_delete(struct db *db, struct hosts *h, const struct host_row *row, stru
 	if (rc == 0)
 		rc = host_store_delete_foreign(db, row->id, add_vm_deleted, e);
 	if (rc == 0)
+		rc = host_store_forget_copies(db, row->id, e);
+	if (rc == 0)
 		rc = host_store_delete(db, row->id, e);
 	if (rc == 0)
 		rc = add_change(db, "deleted", row->id, row->name, e);

@@ -56,6 +56,8 @@ int host_store_delete_foreign(struct db *db, const char *id,
 struct host_allocation {
 	int64_t vms, vcpus, memory_bytes;
 };
+/* Copies of images in its own pools are no longer on record; their files stay where they are. Writer. */
+int host_store_forget_copies(struct db *db, const char *id, struct err *e);
 int host_store_get_allocation(
         struct db *db, const char *id, struct host_allocation *ret, struct err *e);
 

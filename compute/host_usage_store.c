@@ -18,6 +18,7 @@ SQL(host_usage_operations, SQL_SCAN, /* of the unfinished ones only, by their pa
         "SELECT 'operation ' || kind || ' ' || id FROM operation "
         "WHERE ended_at = 0 AND (host_id = ?1 OR target_id = ?1) ORDER BY seq");
 SQL(host_foreign_delete, 0, "DELETE FROM vm WHERE host_id = ? AND managed = 0 RETURNING id, name");
+SQL(host_copies_delete, 0, "DELETE FROM layer WHERE host_id = ? AND image_id IS NOT NULL");
 SQL(host_allocation_sum, 0,
         "SELECT count(*), coalesce(sum(vcpus), 0), coalesce(sum(memory_bytes), 0) FROM vm "
         "WHERE host_id = ? AND (managed = 1 OR power <> 'stopped')");
@@ -68,6 +69,16 @@ int host_store_delete_foreign(struct db *db, const char *id,
 		if ((rc = each(db, statement_text(s, 0), statement_text(s, 1), e)) < 0)
 			return rc;
 	return rc;
+}
+
+int host_store_forget_copies(struct db *db, const char *id, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, host_copies_delete.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	return statement_run(s, e);
 }
 
 int host_store_get_allocation(

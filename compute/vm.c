@@ -10,8 +10,11 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "compute/vm_call.h"
+#include "compute/vm_jobs.h"
+#include "compute/vm_disk.h"
 #include "compute/vm_live.h"
 #include "db/change_feed.h"
+#include "storage/volume_operations.h"
 
 void vm_register_kinds(struct operation_engine *engine)
 {
@@ -19,6 +22,9 @@ void vm_register_kinds(struct operation_engine *engine)
 	operation_engine_register(engine, &vm_update_kind);
 	operation_engine_register(engine, &vm_delete_kind);
 	operation_engine_register(engine, &vm_rename_kind);
+	volume_set_resized_hook(vm_disk_resized, NULL);
+	operation_engine_register(engine, &vm_disk_move_kind);
+	operation_engine_register(engine, &vm_disk_flatten_kind);
 	for (int verb = 0; verb < VM_VERBS; verb++)
 		operation_engine_register(engine, &vm_verb_kinds[verb]);
 }
@@ -156,8 +162,10 @@ static void undo_rename(struct operation *op)
 static const struct operation_step rename_steps[] = {
         {.name = "rename", .run = run_rename, .undo = undo_rename},
 };
-const struct operation_kind vm_rename_kind = {
-        .name = "vm.rename", .steps = rename_steps, .n_steps = ARRAY_LEN(rename_steps)};
+const struct operation_kind vm_rename_kind = {.name = "vm.rename",
+        .steps = rename_steps,
+        .n_steps = ARRAY_LEN(rename_steps),
+        VM_JOB(CONFIGURE)};
 
 static int check_name_free(struct db *db, const struct vm_row *row, const char *name, struct err *e)
 {

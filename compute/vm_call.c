@@ -19,6 +19,7 @@ static void call_unref(void *arg)
 	vm_plan_done(&call->plan);
 	vm_observation_done(&call->seen);
 	json_decref(call->input);
+	json_decref(call->found);
 	free(call->active_spec);
 	free(call);
 }
@@ -90,6 +91,7 @@ static void submit(struct operation *op, struct vm_call *call, int64_t timeout_m
 	        json_string_value(json_object_get(operation_input(op), "architecture"));
 	uuid_text_copy(call->vm_id, operation_target_id(op));
 	uuid_text_copy(call->host_id, operation_host_id(op));
+	uuid_text_copy(call->operation_id, operation_id(op));
 	call->platform =
 	        vms_platform(services->vms, call->host_id, architecture ? architecture : "");
 	call->input =

@@ -27,7 +27,7 @@ enum vm_call_flags {
 
 struct vm_call {
 	/* For run: */
-	char vm_id[UUID_TEXT_SIZE], host_id[UUID_TEXT_SIZE];
+	char vm_id[UUID_TEXT_SIZE], host_id[UUID_TEXT_SIZE], operation_id[UUID_TEXT_SIZE];
 	struct vm_platform platform;
 	struct vm_plan plan;
 	json_t *input; /* borrowed from the operation's, read-only */
@@ -35,6 +35,7 @@ struct vm_call {
 	struct vm_observation seen; /* by vm_call_look */
 	bool has_seen;
 	char *active_spec; /* owned; what the guest runs with now, if that changed */
+	json_t *found;     /* owned; what run found for `done` */
 	bool again; /* not yet as wanted: vm_call_submit's caller asks again (see vm_update.c) */
 
 	/* private */

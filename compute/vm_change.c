@@ -36,6 +36,24 @@ static bool is_removed(const struct vm_spec *active, const struct field_change *
 	return d->before && !d->after;
 }
 
+/* "/disks/NAME" or "/disks/NAME/member": NAME. */
+static void copy_device(const char *pointer, char ret_device[64])
+{
+	const char *name = strchr(pointer + 1, '/');
+	name = name ? name + 1 : "";
+	snprintf(ret_device, 64, "%.*s", (int)strcspn(name, "/"), name);
+}
+
+static bool is_media(const struct vm_spec *active, const struct field_change *d)
+{
+	char device[64];
+	copy_device(d->pointer, device);
+	for (size_t i = 0; i < active->disks.len; i++)
+		if (strcmp(vm_spec_disk(active, i)->name, device) == 0)
+			return vm_spec_disk(active, i)->kind == VM_DISK_CDROM;
+	return false;
+}
+
 struct rule {
 	const char *pointer; /* fnmatch(3) pattern */
 	enum vm_change_kind kind;
@@ -60,6 +78,12 @@ static const struct rule rules[] = {
         {"/cpu/limit_percent", CHANGE_LIVE, LIVE_CPU_TUNE, NULL},
         {"/cpu/count", CHANGE_LIVE, LIVE_CPU_COUNT, cpu_count_fits},
         {"/memory/size_bytes", CHANGE_LIVE, LIVE_MEMORY, memory_fits},
+        {"/disks/*/iops_limit", CHANGE_LIVE, LIVE_DISK_LIMITS, NULL},
+        {"/disks/*/bytes_per_second_limit", CHANGE_LIVE, LIVE_DISK_LIMITS, NULL},
+        {"/disks/*/volume", CHANGE_LIVE, LIVE_MEDIA, is_media},
+        {"/disks/*/pool", CHANGE_RECORD, LIVE_NONE, is_media},
+        {"/disks/*/image", CHANGE_RECORD, LIVE_NONE, NULL},
+        {"/disks/*/clone", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/disks/*/*", CHANGE_RESTART, LIVE_NONE, NULL},
         {"/nics/*/*", CHANGE_RESTART, LIVE_NONE, NULL},
         {"/disks/*", CHANGE_LIVE, LIVE_DISK_ADD, is_added},
@@ -81,9 +105,8 @@ struct vm_change vm_change_judge(
 		change.action = rule->action;
 		break;
 	}
-	if (change.action >= LIVE_DISK_ADD)
-		snprintf(change.device, sizeof(change.device), "%s",
-		        strrchr(difference->pointer, '/') + 1);
+	if (change.action >= LIVE_DISK_LIMITS)
+		copy_device(difference->pointer, change.device);
 	return change;
 }
 

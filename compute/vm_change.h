@@ -17,6 +17,8 @@ enum vm_live_action {
 	LIVE_CPU_TUNE,
 	LIVE_CPU_COUNT,
 	LIVE_MEMORY,
+	LIVE_DISK_LIMITS,
+	LIVE_MEDIA, /* what is in a CD-ROM drive */
 	LIVE_DISK_ADD,
 	LIVE_DISK_REMOVE,
 	LIVE_NIC_ADD,
@@ -26,7 +28,7 @@ enum vm_live_action {
 struct vm_change {
 	enum vm_change_kind kind;
 	enum vm_live_action action;
-	char device[64]; /* of LIVE_DISK_*, LIVE_NIC_* */
+	char device[64]; /* of LIVE_DISK_*, LIVE_MEDIA, LIVE_NIC_* */
 };
 
 /* Judges one difference between what the guest runs with and what is wanted. */

@@ -3,7 +3,9 @@
  * Creating a VM.
  *
  *  the transaction: row, volumes ("creating"), MACs, operation
+ *     -> images    wait for the copies of images
  *     -> volumes   each new volume's file              undo: delete those files
+ *     -> seed      cloud-init's data
  *     -> define    the domain                          undo: destroy and undefine it
  *     -> start     if asked for                        undo: as define's
  *  success: the volumes are "ready". Failure: all of it is gone, rows included; attached volumes
@@ -17,7 +19,9 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/vm_call.h"
+#include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_seed.h"
 #include "compute/vm_volumes.h"
 #include "network/mac.h"
 #include "scheduler/admission.h"
@@ -52,12 +56,9 @@ static int check_networks(const struct vm_plan *plan, const struct driver *drive
 static int define_domain(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
-	char *xml CLEANUP(cleanup_free) = NULL;
 	int rc = check_networks(&call->plan, driver, c, e);
 	if (rc == 0)
-		rc = vm_domain_build(&call->plan, &call->plan.spec, &call->platform, &xml, e);
-	if (rc == 0)
-		rc = driver->define(c, xml, e);
+		rc = vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
 	return rc < 0 ? rc : vm_call_look(call, driver, c, e);
 }
 
@@ -108,7 +109,9 @@ static int finish_create(struct db *db, const struct operation *op, enum operati
 	const char *id = operation_target_id(op);
 	int rc;
 	if (outcome == OPERATION_SUCCEEDED) {
-		rc = vm_volumes_mark_ready(db, id, e);
+		rc = vm_volumes_flatten_new(db, vms_of(op), id, e);
+		if (rc == 0)
+			rc = vm_volumes_mark_ready(db, id, e);
 		if (rc == 0)
 			rc = vm_add_change(db, "ready", id, operation_target_name(op), e);
 		vms_mark_dirty_on_commit(db, vms_of(op), operation_host_id(op), id);
@@ -121,12 +124,17 @@ static int finish_create(struct db *db, const struct operation *op, enum operati
 }
 
 static const struct operation_step steps[] = {
+        {.name = "images", .run = vm_volumes_wait},
         {.name = "volumes", .run = run_volumes, .undo = undo_volumes},
+        {.name = "seed", .run = vm_seed_write},
         {.name = "define", .run = run_define, .undo = undo_define},
         {.name = "start", .run = run_start},
 };
-const struct operation_kind vm_create_kind = {
-        .name = "vm.create", .steps = steps, .n_steps = ARRAY_LEN(steps), .finish = finish_create};
+const struct operation_kind vm_create_kind = {.name = "vm.create",
+        .steps = steps,
+        .n_steps = ARRAY_LEN(steps),
+        .finish = finish_create,
+        VM_JOB(CONFIGURE)};
 
 /* ---- the mutation ---- */
 
@@ -188,18 +196,34 @@ static int complete_row(struct db *db, const struct vm_spec *spec, const char *i
 	return vm_store_set_spec(db, id, &row, "{}", e);
 }
 
-static int insert_all(struct db *db, struct vm_spec *spec, const char *id,
-        const struct host_row *host, struct err *e)
+static int insert_all(struct db *db, struct vm_spec *spec, const struct host_row *host,
+        const struct vm_claim *claim, bool *ret_seed, struct err *e)
 {
 	/* The row comes first: volumes and MACs refer to it. */
-	int rc = insert_row(db, spec, id, host, e);
+	int rc = insert_row(db, spec, claim->vm_id, host, e);
 	if (rc == 0)
-		rc = vm_volumes_claim(db, spec, NULL, id, host->id, e);
+		rc = vm_volumes_claim(db, spec, NULL, claim, e);
 	if (rc == 0)
-		rc = vm_store_set_macs(db, id, spec, e);
+		rc = vm_seed_claim(db, spec, NULL, claim->vm_id, spec->name, host->id, ret_seed, e);
+	if (rc == 0)
+		rc = vm_store_set_macs(db, claim->vm_id, spec, e);
 	if (rc == 0 && spec->disks.len > 0)
-		rc = complete_row(db, spec, id, e);
-	return rc < 0 ? rc : vm_add_change(db, "created", id, spec->name, e);
+		rc = complete_row(db, spec, claim->vm_id, e);
+	return rc < 0 ? rc : vm_add_change(db, "created", claim->vm_id, spec->name, e);
+}
+
+static int start(struct db *db, struct vms *vms, const struct vm_spec *spec,
+        const struct vm_claim *claim, bool seed, char ret_operation[UUID_TEXT_SIZE], struct err *e)
+{
+	struct vm_row row CLEANUP(vm_row_done) = {0};
+	int rc = vm_store_get(db, claim->vm_id, &row, e);
+	if (rc < 0)
+		return rc;
+	json_t *input CLEANUP(cleanup_json) =
+	        json_pack("{s:b, s:b, s:O}", "start", spec->desired_power == POWER_RUNNING, "seed",
+	                (int)seed, "wait_for", claim->wait_for);
+	return vm_create_operation(
+	        db, vms, &row, "vm.create", input, claim->request, ret_operation, e);
 }
 
 int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,
@@ -222,15 +246,16 @@ int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,
 	if (rc < 0)
 		return rc;
 	uuid_make(ret_id);
-	rc = insert_all(db, spec, ret_id, &host, e);
-	if (rc < 0)
-		return rc;
-	struct vm_row row CLEANUP(vm_row_done) = {0};
-	rc = vm_store_get(db, ret_id, &row, e);
-	if (rc < 0)
-		return rc;
-	json_t *input = json_pack("{s:b}", "start", spec->desired_power == POWER_RUNNING);
-	rc = vm_create_operation(db, vms, &row, "vm.create", input, request, ret_operation, e);
-	json_decref(input);
-	return rc;
+	json_t *wait_for CLEANUP(cleanup_json) = json_array();
+	const struct vm_claim claim = {
+	        .vms = vms,
+	        .request = request,
+	        .vm_id = ret_id,
+	        .vm_name = spec->name,
+	        .host_id = host.id,
+	        .wait_for = wait_for,
+	};
+	bool seed = false;
+	rc = insert_all(db, spec, &host, &claim, &seed, e);
+	return rc < 0 ? rc : start(db, vms, spec, &claim, seed, ret_operation, e);
 }

@@ -3,7 +3,10 @@
  * are only let go. */
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "compute/snapshot.h"
 #include "compute/vm_call.h"
+#include "compute/vm_disk.h"
+#include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
 #include "compute/vm_volumes.h"
 
@@ -46,12 +49,34 @@ static void run_undefine(struct operation *op)
 	vm_call_submit(op, undefine_domain, NULL, 60000, VM_CALL_NO_PLAN);
 }
 
+static int delete_files(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	int rc = snapshot_delete_all_of_vm(call, driver, c, e);
+	if (rc < 0)
+		return rc;
+	return json_is_true(json_object_get(call->input, "delete_disks"))
+	               ? vm_call_delete_all_volumes(call, driver, c, e)
+	               : vm_call_delete_seed(call, driver, c, e);
+}
+
 static void run_volumes(struct operation *op)
 {
-	if (json_is_true(json_object_get(operation_input(op), "delete_disks")))
-		vm_call_submit(op, vm_call_delete_all_volumes, NULL, 600000, 0);
-	else
-		operation_step_done(op, 0, NULL);
+	vm_call_submit(op, delete_files, NULL, 600000, 0);
+}
+
+static int forget_seed(struct db *db, const char *id, struct err *e)
+{
+	struct vm_row row = {0};
+	struct volume_row seed CLEANUP(volume_row_done) = {0};
+	uuid_text_copy(row.id, id);
+	row.name = "";
+	int rc = vm_disk_volume(db, &row, VM_SEED_DISK, &seed, e);
+	if (rc == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
+	return rc < 0 ? rc : volume_forget(db, seed.id, e);
 }
 
 static int forget_volumes(struct db *db, const char *id, struct err *e)
@@ -76,9 +101,11 @@ static int finish_delete(struct db *db, const struct operation *op, enum operati
 	vms_mark_dirty_on_commit(db, vms_of(op), operation_host_id(op), id);
 	if (outcome != OPERATION_SUCCEEDED)
 		return 0; /* what is left can be deleted again */
-	int rc = 0;
-	if (json_is_true(json_object_get(operation_input(op), "delete_disks")))
-		rc = forget_volumes(db, id, e);
+	int rc = snapshot_forget_all_of_vm(db, id, e);
+	if (rc == 0)
+		rc = json_is_true(json_object_get(operation_input(op), "delete_disks"))
+		             ? forget_volumes(db, id, e)
+		             : forget_seed(db, id, e);
 	if (rc == 0)
 		rc = vm_store_delete(db, id, e);
 	return rc < 0 ? rc : vm_add_change(db, "deleted", id, operation_target_name(op), e);
@@ -89,8 +116,11 @@ static const struct operation_step steps[] = {
         {.name = "undefine", .run = run_undefine, .flags = OPERATION_FINAL},
         {.name = "volumes", .run = run_volumes, .flags = OPERATION_FINAL},
 };
-const struct operation_kind vm_delete_kind = {
-        .name = "vm.delete", .steps = steps, .n_steps = ARRAY_LEN(steps), .finish = finish_delete};
+const struct operation_kind vm_delete_kind = {.name = "vm.delete",
+        .steps = steps,
+        .n_steps = ARRAY_LEN(steps),
+        .finish = finish_delete,
+        VM_JOB(CONFIGURE)};
 
 static int check_deletable(struct db *db, const struct vm_row *row, bool force, struct err *e)
 {
@@ -111,6 +141,21 @@ static int check_deletable(struct db *db, const struct vm_row *row, bool force, 
 	return ERR_WRONG_STATE;
 }
 
+/* Its own snapshots go with it; what others hold stays whole. */
+static int check_volumes(struct db *db, const struct vm_row *row, struct err *e)
+{
+	struct volume_row *volumes = NULL;
+	size_t n = 0;
+	int rc = volume_store_of_vm(db, row->id, &volumes, &n, e);
+	for (size_t i = 0; i < n; i++) {
+		if (rc == 0)
+			rc = volume_check_unused(db, &volumes[i], row->id, e);
+		volume_row_done(&volumes[i]);
+	}
+	free(volumes);
+	return rc;
+}
+
 int vm_delete(struct db *db, struct vms *vms, const struct vm_row *row, bool delete_disks,
         bool force, const struct vm_request *request, char ret_operation[UUID_TEXT_SIZE],
         struct err *e)
@@ -126,6 +171,8 @@ int vm_delete(struct db *db, struct vms *vms, const struct vm_row *row, bool del
 		return rc < 0 ? rc : vm_add_change(db, "released", row->id, row->name, e);
 	}
 	rc = vm_check_host(request, db, row->host_id, e);
+	if (rc == 0 && delete_disks)
+		rc = check_volumes(db, row, e);
 	if (rc < 0)
 		return rc;
 	json_t *input =

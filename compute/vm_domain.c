@@ -5,9 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "base/vec.h"
+
+static int load_chains(struct db *db, struct vm_plan *plan, struct err *e)
+{
+	int rc = 0;
+	plan->chains = xcalloc(plan->n_volumes + 1, sizeof(plan->chains[0]));
+	for (size_t i = 0; i < plan->n_volumes && rc == 0; i++)
+		rc = layer_chain_load(db, plan->volumes[i].layer_id, &plan->chains[i], e);
+	return rc;
+}
 
 int vm_plan_load(struct db *db, const char *vm_id, struct vm_plan *ret_plan, struct err *e)
 {
@@ -16,6 +26,8 @@ int vm_plan_load(struct db *db, const char *vm_id, struct vm_plan *ret_plan, str
 		rc = vm_spec_load(ret_plan->row.spec, &ret_plan->spec, e);
 	if (rc == 0)
 		rc = volume_store_of_vm(db, vm_id, &ret_plan->volumes, &ret_plan->n_volumes, e);
+	if (rc == 0)
+		rc = load_chains(db, ret_plan, e);
 	if (rc < 0)
 		vm_plan_done(ret_plan);
 	return rc;
@@ -23,9 +35,13 @@ int vm_plan_load(struct db *db, const char *vm_id, struct vm_plan *ret_plan, str
 
 void vm_plan_done(struct vm_plan *plan)
 {
-	for (size_t i = 0; i < plan->n_volumes; i++)
+	for (size_t i = 0; i < plan->n_volumes; i++) {
 		volume_row_done(&plan->volumes[i]);
+		if (plan->chains)
+			layer_chain_done(&plan->chains[i]);
+	}
 	free(plan->volumes);
+	free(plan->chains);
 	vm_spec_done(&plan->spec);
 	vm_row_done(&plan->row);
 	*plan = (struct vm_plan){0};
@@ -39,6 +55,12 @@ const struct volume_row *vm_plan_volume(const struct vm_plan *plan, const char *
 	return NULL;
 }
 
+const struct layer_chain *vm_plan_chain(const struct vm_plan *plan, const char *disk)
+{
+	const struct volume_row *volume = vm_plan_volume(plan, disk);
+	return volume ? &plan->chains[volume - plan->volumes] : NULL;
+}
+
 char *vm_console_path(const char *console_directory, const char *vm_id)
 {
 	return str_format("%s/berth-%s.console.log", console_directory, vm_id);
@@ -49,15 +71,11 @@ struct build {
 	struct domain_config config;
 	VEC(struct domain_disk) disks;
 	VEC(struct domain_nic) nics;
-	VEC(char *) paths;
 	char *console_log;
 };
 
 static void build_done(struct build *b)
 {
-	VEC_FOR_EACH (&b->paths, path)
-		free(*path);
-	VEC_DONE(&b->paths);
 	VEC_DONE(&b->disks);
 	VEC_DONE(&b->nics);
 	free(b->console_log);
@@ -74,29 +92,51 @@ static int boot_order_of(const struct vm_spec *spec, const char *device)
 static int add_disk(struct build *b, const struct vm_plan *plan, const struct vm_spec *spec,
         const struct vm_disk *disk, struct err *e)
 {
-	const struct volume_row *volume = vm_plan_volume(plan, disk->name);
-	if (!volume && disk->volume)
+	const struct layer_chain *chain = vm_plan_chain(plan, disk->name);
+	if (!chain && disk->volume)
 		return err_set(e, ERR_INTERNAL, "disk %s of VM %s has no volume on record",
 		        disk->name, plan->row.name);
-	char *path = volume ? volume_path(volume) : NULL;
-	if (path)
-		VEC_PUSH(&b->paths, path);
-	VEC_PUSH(
-	        &b->disks, ((struct domain_disk){
-	                           .name = disk->name,
-	                           .kind = disk->kind == VM_DISK_CDROM ? DOMAIN_CDROM : DOMAIN_DISK,
-	                           .path = path,
-	                           .format = volume ? volume->format : "raw",
-	                           .bus = disk->kind == VM_DISK_CDROM && disk->bus == 0
-	                                          ? "sata"
-	                                          : vm_bus_names[disk->bus],
-	                           .serial = disk->serial ? disk->serial : disk->name,
-	                           .cache = vm_cache_names[disk->cache],
-	                           .discard = vm_discard_names[disk->discard],
-	                           .iops_limit = disk->iops_limit,
-	                           .bytes_per_second_limit = disk->bytes_per_second_limit,
-	                           .boot_order = boot_order_of(spec, disk->name),
-	                   }));
+	bool is_cdrom = disk->kind == VM_DISK_CDROM;
+	VEC_PUSH(&b->disks,
+	        ((struct domain_disk){
+	                .name = disk->name,
+	                .kind = is_cdrom ? DOMAIN_CDROM : DOMAIN_DISK,
+	                .chain = chain ? chain->sources : NULL,
+	                .n_chain = chain ? chain->len : 0,
+	                .bus = is_cdrom && disk->bus == 0 ? "sata" : vm_bus_names[disk->bus],
+	                .serial = disk->serial ? disk->serial : disk->name,
+	                .cache = vm_cache_names[disk->cache],
+	                .discard = vm_discard_names[disk->discard],
+	                .iops_limit = disk->iops_limit,
+	                .bytes_per_second_limit = disk->bytes_per_second_limit,
+	                .boot_order = boot_order_of(spec, disk->name),
+	        }));
+	return 0;
+}
+
+static void add_seed(struct build *b, const struct vm_plan *plan, const struct vm_spec *spec)
+{
+	const struct layer_chain *chain = vm_plan_chain(plan, VM_SEED_DISK);
+	if (!chain || !spec->has_cloud_init)
+		return;
+	VEC_PUSH(&b->disks, ((struct domain_disk){
+	                            .name = VM_SEED_DISK,
+	                            .kind = DOMAIN_CDROM,
+	                            .chain = chain->sources,
+	                            .n_chain = chain->len,
+	                            .bus = "scsi", /* kernels made for clouds have no AHCI */
+	                    }));
+}
+
+static int add_disks(
+        struct build *b, const struct vm_plan *plan, const struct vm_spec *spec, struct err *e)
+{
+	for (size_t i = 0; i < spec->disks.len; i++) {
+		int rc = add_disk(b, plan, spec, vm_spec_disk(spec, i), e);
+		if (rc < 0)
+			return rc;
+	}
+	add_seed(b, plan, spec);
 	return 0;
 }
 
@@ -148,11 +188,9 @@ static int fill(struct build *b, const struct vm_plan *plan, const struct vm_spe
 	if (platform->domain_type[0] == '\0')
 		return err_set_at(e, ERR_UNSUPPORTED, "/architecture",
 		        "host %s cannot run %s guests", plan->row.host, spec->architecture);
-	for (size_t i = 0; i < spec->disks.len; i++) {
-		int rc = add_disk(b, plan, spec, vm_spec_disk(spec, i), e);
-		if (rc < 0)
-			return rc;
-	}
+	int rc = add_disks(b, plan, spec, e);
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < spec->nics.len; i++)
 		add_nic(b, spec, vm_spec_nic(spec, i));
 	b->config = describe(plan, spec, platform);
@@ -171,6 +209,35 @@ int vm_domain_build(const struct vm_plan *plan, const struct vm_spec *spec,
 	struct build b CLEANUP(build_done) = {0};
 	int rc = fill(&b, plan, spec, platform, e);
 	return rc < 0 ? rc : domain_xml_build(&b.config, ret_xml, e);
+}
+
+int vm_domain_define(const struct vm_plan *plan, const struct vm_spec *spec,
+        const struct vm_platform *platform, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct domain_info before CLEANUP(domain_info_done) = {0};
+	char *built CLEANUP(cleanup_free) = NULL;
+	char *kept CLEANUP(cleanup_free) = NULL;
+	int rc = vm_domain_build(plan, spec, platform, &built, e);
+	if (rc == 0)
+		rc = driver->get_domain(c, plan->row.id, &before, e);
+	if (rc == ERR_NOT_FOUND) {
+		err_clear(e);
+		return driver->define(c, built, e);
+	}
+	if (rc == 0 && before.xml)
+		rc = domain_xml_keep_addresses(built, before.xml, &kept, e);
+	return rc < 0 ? rc : driver->define(c, kept ? kept : built, e);
+}
+
+struct domain_disk *vm_domain_disks(
+        const struct vm_plan *plan, const struct vm_spec *spec, size_t *ret_n, struct err *e)
+{
+	struct build b CLEANUP(build_done) = {0};
+	if (add_disks(&b, plan, spec, e) < 0)
+		return NULL;
+	*ret_n = b.disks.len;
+	return TAKE(b.disks.items);
 }
 
 int vm_domain_build_device(const struct vm_plan *plan, const struct vm_spec *spec,

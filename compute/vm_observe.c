@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "compute/vm_jobs.h"
 #include "db/change_feed.h"
 #include "hypervisor/domain_xml.h"
 #include "operation/operation.h"
@@ -228,7 +229,7 @@ static int decide(struct db *db, const struct vm_observation *seen, const struct
 	if (observed->power != POWER_STOPPED || row->desired_power != POWER_RUNNING)
 		return 0;
 	char busy[UUID_TEXT_SIZE], kind[64];
-	int rc = operation_find_busy(db, row->id, busy, kind, e);
+	int rc = vm_jobs_find_busy(db, row->id, busy, kind, e);
 	if (rc < 0)
 		return rc;
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "compute/vm_carriers.h"
 #include "compute/vm_live.h"
 #include "hypervisor/host_directory.h"
 
@@ -149,7 +150,8 @@ static int run_look(
 	int rc = driver->get_domain(c, look->vm_id, &info, e);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	vm_observation_fill(&look->seen, look->host_id, look->vm_id, rc == 0 ? &info : NULL);
+	bool is_vm = rc == 0 && !info.is_carrier;
+	vm_observation_fill(&look->seen, look->host_id, look->vm_id, is_vm ? &info : NULL);
 	return 0;
 }
 
@@ -303,7 +305,8 @@ struct listing {
 	struct vms *vms;
 	char host_id[UUID_TEXT_SIZE];
 	struct domain_list domains;
-	VEC(char *) dirty; /* owned texts */
+	struct vm_carriers carriers; /* on that host; then those whose work has ended */
+	VEC(char *) dirty;           /* owned texts */
 	int references;
 };
 
@@ -316,6 +319,7 @@ static void listing_unref(void *arg)
 		free(*id);
 	VEC_DONE(&listing->dirty);
 	domain_list_done(&listing->domains);
+	vm_carriers_done(&listing->carriers);
 	free(listing);
 }
 
@@ -323,7 +327,8 @@ static int run_list(
         const struct driver *driver, struct driver_connection *c, void *arg, struct err *e)
 {
 	struct listing *listing = arg;
-	return driver->list_domains(c, &listing->domains, e);
+	int rc = driver->list_domains(c, &listing->domains, e);
+	return rc < 0 ? rc : vm_carriers_take(&listing->domains, &listing->carriers);
 }
 
 /* A row that says the same as the listing needs no look, unless something is to follow from it. */
@@ -394,6 +399,8 @@ static int compare(struct db *db, void *arg, struct err *e)
 	if (rc == 0)
 		rc = compare_rows(db, listing, listed, e);
 	map_free(listed);
+	if (rc == 0)
+		rc = vm_carriers_keep_ended(db, &listing->carriers, e);
 	return rc < 0 ? rc : vm_store_set_listed(db, listing->host_id, e);
 }
 
@@ -410,6 +417,8 @@ static void on_compared(void *arg)
 	}
 	VEC_FOR_EACH (&listing->dirty, id)
 		vms_mark_dirty(vms, listing->host_id, *id);
+	if (!vms->is_stopping)
+		vm_carriers_remove(vms, listing->host_id, &listing->carriers);
 	listing_unref(listing);
 }
 

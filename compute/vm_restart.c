@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/vec.h"
+#include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
 
 #define RESTART_STEP_MS    10000
@@ -37,7 +38,7 @@ static int create_start(struct db *db, void *arg, struct err *e)
 	if (rc < 0 || !found || !row.managed)
 		return rc;
 	char busy[UUID_TEXT_SIZE], kind[64];
-	rc = operation_find_busy(db, row.id, busy, kind, e);
+	rc = vm_jobs_find_busy(db, row.id, busy, kind, e);
 	if (rc < 0 || busy[0] != '\0' || row.recorded_power != POWER_STOPPED ||
 	        row.desired_power != POWER_RUNNING)
 		return rc;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The field tables of a VM's configuration. */
-#include "compute/vm_spec.h"
+#include "compute/vm_spec_tables.h"
 
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "network/mac.h"
 
 #define MIB ((int64_t)1 << 20)
 #define TIB ((int64_t)1 << 40)
@@ -16,13 +15,6 @@ static const char *const on_shutdown_names[] = {"stay_off", "restart", NULL};
 static const char *const on_crash_names[] = {"restart", "stay_off", NULL};
 static const char *const firmware_names[] = {"bios", "uefi", NULL};
 static const char *const ballooning_names[] = {"auto", "off", NULL};
-const char *const vm_disk_kind_names[] = {"disk", "cdrom", NULL};
-const char *const vm_disk_format_names[] = {"qcow2", "raw", NULL};
-const char *const vm_bus_names[] = {"virtio", "scsi", "sata", NULL};
-const char *const vm_cache_names[] = {
-        "none", "writeback", "writethrough", "directsync", "unsafe", NULL};
-const char *const vm_discard_names[] = {"unmap", "ignore", NULL};
-const char *const vm_nic_model_names[] = {"virtio", "e1000e", "e1000", "rtl8139", NULL};
 
 enum vm_power vm_power_from_name(const char *name)
 {
@@ -54,111 +46,8 @@ static const char *check_path(const char *text)
 	return field_check_text(text);
 }
 
-/* What libvirt and the guest's udev take without escaping. */
-static const char *check_serial(const char *text)
-{
-	if (text[0] == '\0')
-		return "must not be empty";
-	size_t len =
-	        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
-	return text[len] ? "must consist of letters, digits, '_' and '-'" : NULL;
-}
-
-#define OF(member)      .offset = offsetof(struct vm_spec, member)
-#define GIVEN(member)   .present = offsetof(struct vm_spec, member)
-#define DISK_OF(member) .offset = offsetof(struct vm_disk, member)
-#define NIC_OF(member)  .offset = offsetof(struct vm_nic, member)
-
-static const struct field disk_fields[] = {
-        {.name = "kind",
-                .type = FIELD_ENUM,
-                DISK_OF(kind),
-                .names = vm_disk_kind_names,
-                .doc = "A disk, or a CD-ROM drive"},
-        {.name = "pool",
-                .type = FIELD_STRING,
-                DISK_OF(pool),
-                .check = field_check_name,
-                .default_text = "\"default\"",
-                .doc = "The pool that holds the volume"},
-        {.name = "volume",
-                .type = FIELD_STRING,
-                DISK_OF(volume),
-                .check = field_check_name,
-                .doc = "An existing volume; without it one of size_bytes is created, named "
-                       "VM-DISK"},
-        {.name = "size_bytes",
-                .type = FIELD_INT,
-                DISK_OF(size_bytes),
-                .min = 0,
-                .max = 256 * TIB,
-                .doc = "Size of the volume to create, in bytes; a multiple of 1 MiB"},
-        {.name = "format",
-                .type = FIELD_ENUM,
-                DISK_OF(format),
-                .names = vm_disk_format_names,
-                .doc = "Format of the volume to create"},
-        {.name = "bus",
-                .type = FIELD_ENUM,
-                DISK_OF(bus),
-                .names = vm_bus_names,
-                .doc = "The device the guest sees"},
-        {.name = "cache",
-                .type = FIELD_ENUM,
-                DISK_OF(cache),
-                .names = vm_cache_names,
-                .doc = "QEMU's cache mode"},
-        {.name = "discard",
-                .type = FIELD_ENUM,
-                DISK_OF(discard),
-                .names = vm_discard_names,
-                .doc = "Whether the guest's TRIM frees space"},
-        {.name = "serial",
-                .type = FIELD_STRING,
-                DISK_OF(serial),
-                .max = 20,
-                .check = check_serial,
-                .doc = "Serial number shown to the guest (default: the disk's name)"},
-        {.name = "backup",
-                .type = FIELD_BOOL,
-                DISK_OF(backup),
-                .default_text = "true",
-                .doc = "Whether backups include this disk"},
-        {.name = "iops_limit",
-                .type = FIELD_INT,
-                DISK_OF(iops_limit),
-                .min = 0,
-                .max = 10000000,
-                .doc = "Requests per second; 0: no limit"},
-        {.name = "bytes_per_second_limit",
-                .type = FIELD_INT,
-                DISK_OF(bytes_per_second_limit),
-                .min = 0,
-                .max = TIB,
-                .doc = "Bytes per second; 0: no limit"},
-};
-static const struct field_table disk_table = FIELD_TABLE("VmDisk", struct vm_disk, disk_fields);
-
-static const struct field nic_fields[] = {
-        {.name = "network",
-                .type = FIELD_STRING,
-                NIC_OF(network),
-                .check = field_check_name,
-                .default_text = "\"default\"",
-                .doc = "The libvirt network it is plugged into"},
-        {.name = "mac",
-                .type = FIELD_STRING,
-                NIC_OF(mac),
-                .check = mac_check,
-                .format = "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$",
-                .doc = "MAC address; chosen and kept if not given"},
-        {.name = "model",
-                .type = FIELD_ENUM,
-                NIC_OF(model),
-                .names = vm_nic_model_names,
-                .doc = "The device the guest sees"},
-};
-static const struct field_table nic_table = FIELD_TABLE("VmNic", struct vm_nic, nic_fields);
+#define OF(member)    .offset = offsetof(struct vm_spec, member)
+#define GIVEN(member) .present = offsetof(struct vm_spec, member)
 
 static const struct field restart_fields[] = {
         {.name = "on_guest_shutdown",
@@ -314,7 +203,7 @@ static const struct field boot_fields[] = {
 };
 static const struct field_table boot_table = FIELD_TABLE("VmBoot", struct vm_boot, boot_fields);
 
-#define CONFIG_FIELDS                                                                              \
+#define CONFIG_FIELDS(cloud_init_table)                                                            \
 	{.name = "description",                                                                    \
 	        .type = FIELD_STRING,                                                              \
 	        OF(description),                                                                   \
@@ -371,19 +260,25 @@ static const struct field_table boot_table = FIELD_TABLE("VmBoot", struct vm_boo
 	                .type = FIELD_BOOL,                                                        \
 	                OF(deletion_protection),                                                   \
 	                .doc = "Refuse to delete it"},                                             \
+	        {.name = "cloud_init",                                                             \
+	                .type = FIELD_OBJECT,                                                      \
+	                OF(cloud_init),                                                            \
+	                GIVEN(has_cloud_init),                                                     \
+	                .sub = &cloud_init_table,                                                  \
+	                .doc = "What cloud-init in the guest is given (NoCloud seed)"},            \
 	        {.name = "disks",                                                                  \
 	                .type = FIELD_MAP,                                                         \
 	                OF(disks),                                                                 \
 	                .max = 32,                                                                 \
-	                .sub = &disk_table,                                                        \
+	                .sub = &vm_disk_table,                                                     \
 	                .check = field_check_name,                                                 \
 	                .doc = "Disks by name"},                                                   \
 	{                                                                                          \
-		.name = "nics", .type = FIELD_MAP, OF(nics), .max = 16, .sub = &nic_table,         \
+		.name = "nics", .type = FIELD_MAP, OF(nics), .max = 16, .sub = &vm_nic_table,      \
 		.check = field_check_name, .doc = "Network interfaces by name"                     \
 	}
 
-static const struct field config_fields[] = {CONFIG_FIELDS};
+static const struct field config_fields[] = {CONFIG_FIELDS(vm_cloud_init_table)};
 const struct field_table vm_config_fields = FIELD_TABLE("VmConfig", struct vm_spec, config_fields);
 
 static const struct field write_fields[] = {
@@ -405,7 +300,7 @@ static const struct field write_fields[] = {
                 OF(desired_power),
                 .names = desired_names,
                 .doc = "running also starts it"},
-        CONFIG_FIELDS,
+        CONFIG_FIELDS(vm_cloud_init_write_table),
 };
 const struct field_table vm_write_fields = FIELD_TABLE("VmWrite", struct vm_spec, write_fields);
 
@@ -435,7 +330,7 @@ static const struct field answer_fields[] = {
                 OF(desired_power),
                 .names = desired_names,
                 .doc = "What was asked for"},
-        CONFIG_FIELDS,
+        CONFIG_FIELDS(vm_cloud_init_table),
         {.name = "guest", .type = FIELD_JSON, READ_ONLY, .doc = "What the guest says of itself"},
         {.name = "pending",
                 .type = FIELD_JSON,

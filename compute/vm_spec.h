@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/field.h"
+#include "base/uuid.h"
 
 enum vm_power { POWER_STOPPED, POWER_RUNNING, POWER_PAUSED, POWER_SUSPENDED, POWER_UNKNOWN };
 extern const char *const vm_power_names[]; /* NULL-terminated, in the enum's order */
@@ -28,11 +29,24 @@ struct vm_disk {
 	char *name; /* the key in `disks` */
 	int kind;   /* enum vm_disk_kind */
 	char *pool, *volume, *serial;
-	int64_t size_bytes;      /* of a new volume; 0: an existing one is named */
+	char *image;             /* what a new volume begins as; NULL: empty */
+	int clone;               /* enum vm_clone, with image */
+	int64_t size_bytes;      /* of a new volume; 0: an existing one is named, or the image's */
 	int format;              /* enum vm_disk_format, of a new volume */
 	int bus, cache, discard; /* indexes into the name tables */
 	bool backup;
 	int64_t iops_limit, bytes_per_second_limit; /* 0: none */
+	char from_layer
+	        [UUID_TEXT_SIZE]; /* not of the configuration: the layer that a clone's disk begins as; "": none */
+};
+
+enum vm_clone { VM_CLONE_LINKED, VM_CLONE_FULL };
+extern const char *const vm_clone_names[];
+
+struct vm_cloud_init {
+	char *hostname, *user_data, *meta_data, *network_config,
+	        *password; /* password: in a write only */
+	struct field_strings ssh_keys;
 };
 
 struct vm_nic {
@@ -83,6 +97,8 @@ struct vm_spec {
 	struct vm_boot boot;
 	char *machine, *architecture;
 	bool tpm, deletion_protection;
+	struct vm_cloud_init cloud_init;
+	bool has_cloud_init;
 	struct field_list disks; /* of struct vm_disk */
 	struct field_list nics;  /* of struct vm_nic */
 };

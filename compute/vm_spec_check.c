@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "compute/vm_seed.h"
 #include "compute/vm_spec.h"
 
 #define MIB ((int64_t)1 << 20)
@@ -86,14 +87,24 @@ static void check_disk(const struct vm_disk *d, struct field_errors *errors)
 {
 	char pointer[128];
 	snprintf(pointer, sizeof(pointer), "/disks/%s/size_bytes", d->name);
-	bool is_empty_cdrom = d->kind == VM_DISK_CDROM && !d->volume;
-	if (is_empty_cdrom ? d->size_bytes != 0 : !d->volume && d->size_bytes < MIB)
+	bool is_new = !d->volume && !d->image;
+	bool is_empty_cdrom = d->kind == VM_DISK_CDROM && is_new;
+	if (is_empty_cdrom ? d->size_bytes != 0 : is_new && d->size_bytes < MIB)
 		field_errors_add(errors, "missing", pointer, "%s",
 		        is_empty_cdrom ? "an empty CD-ROM drive has no size"
 		                       : "give the size of the new volume (at least 1 MiB), or "
-		                         "name a volume");
+		                         "name a volume or an image");
 	if (d->size_bytes % MIB != 0)
 		field_errors_add(errors, "bad_value", pointer, "must be a multiple of 1 MiB");
+	if (d->image && d->format != VM_FORMAT_QCOW2) {
+		snprintf(pointer, sizeof(pointer), "/disks/%s/format", d->name);
+		field_errors_add(
+		        errors, "bad_value", pointer, "a disk that begins as an image is qcow2");
+	}
+	if (d->kind == VM_DISK_CDROM && d->image && d->clone == VM_CLONE_FULL) {
+		snprintf(pointer, sizeof(pointer), "/disks/%s/clone", d->name);
+		field_errors_add(errors, "bad_value", pointer, "a CD-ROM is always linked");
+	}
 }
 
 static void check_disks(const struct vm_spec *s, struct field_errors *errors)
@@ -138,5 +149,6 @@ int vm_spec_check(
 	check_boot(spec, rules, errors);
 	check_disks(spec, errors);
 	check_nics(spec, errors);
+	vm_seed_check(spec, errors);
 	return errors->len > before ? ERR_INVALID : 0;
 }

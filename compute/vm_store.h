@@ -79,3 +79,9 @@ int vm_store_set_listed(struct db *db, const char *host_id, struct err *e);
 /* Ids of all rows on a host; caller frees each and the array. */
 int vm_store_ids_on_host(
         struct db *db, const char *host_id, char ***ret_ids, size_t *ret_n, struct err *e);
+/* What no answer ever shows. value NULL: removed. Writer. */
+int vm_store_set_secret(
+        struct db *db, const char *id, const char *name, const char *value, struct err *e);
+/* *ret_value is owned, NULL if there is none. */
+int vm_store_get_secret(
+        struct db *db, const char *id, const char *name, char **ret_value, struct err *e);

@@ -3,7 +3,9 @@
  * Changing a VM's configuration.
  *
  *  the transaction: new spec, new volumes ("creating"), MACs, operation (if the host has work)
+ *     -> images    wait for the copies of images
  *     -> volumes   files of added disks                          undo: delete them
+ *     -> seed      cloud-init's data
  *     -> apply     define; if it runs, change live what can be   undo: a start defines anew
  *     -> confirm   until the guest has let go of removed devices
  *  success: volumes of removed disks are free. Failure: the configuration is again what it was.
@@ -20,7 +22,9 @@
 #include "base/str.h"
 #include "compute/vm_call.h"
 #include "compute/vm_change.h"
+#include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_seed.h"
 #include "compute/vm_volumes.h"
 #include "network/mac.h"
 #include "scheduler/admission.h"
@@ -60,6 +64,36 @@ static int change_device(struct apply *a, const struct vm_change *change, struct
 	return rc < 0 ? rc : act(a->c, a->call->vm_id, xml, ATTACH_LIVE, e);
 }
 
+static const struct vm_disk *find_disk(const struct vm_spec *spec, const char *name)
+{
+	for (size_t i = 0; i < spec->disks.len; i++)
+		if (strcmp(vm_spec_disk(spec, i)->name, name) == 0)
+			return vm_spec_disk(spec, i);
+	return NULL;
+}
+
+static int change_limits(struct apply *a, const char *name, struct err *e)
+{
+	const struct vm_disk *disk = find_disk(&a->call->plan.spec, name);
+	if (!disk || !a->driver->set_disk_limits)
+		return ERR_UNSUPPORTED;
+	return a->driver->set_disk_limits(
+	        a->c, a->call->vm_id, name, disk->iops_limit, disk->bytes_per_second_limit, e);
+}
+
+/* Inserts, exchanges or ejects; the guest may have locked the drive's tray. */
+static int change_media(struct apply *a, const char *name, struct err *e)
+{
+	char *xml CLEANUP(cleanup_free) = NULL;
+	if (!a->driver->update_device)
+		return ERR_UNSUPPORTED;
+	int rc = vm_domain_build_device(&a->call->plan, &a->call->plan.spec, &a->call->platform,
+	        VM_DEVICE_DISK, name, &xml, e);
+	if (rc == 0)
+		rc = a->driver->update_device(a->c, a->call->vm_id, xml, ATTACH_LIVE, e);
+	return rc < 0 ? err_prefix(e, "CD-ROM drive %s", name) : 0;
+}
+
 static int apply_one(struct apply *a, const struct vm_change *change, struct err *e)
 {
 	const struct vm_spec *wanted = &a->call->plan.spec;
@@ -80,6 +114,10 @@ static int apply_one(struct apply *a, const struct vm_change *change, struct err
 		return driver->set_memory_live ? driver->set_memory_live(a->c, a->call->vm_id,
 		                                         wanted->memory.size_bytes, e)
 		                               : ERR_UNSUPPORTED;
+	case LIVE_DISK_LIMITS:
+		return change_limits(a, change->device, e);
+	case LIVE_MEDIA:
+		return change_media(a, change->device, e);
 	default:
 		return change_device(a, change, e);
 	}
@@ -131,9 +169,7 @@ static bool has_process(enum domain_state state)
 static int define_wanted(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
-	char *xml CLEANUP(cleanup_free) = NULL;
-	int rc = vm_domain_build(&call->plan, &call->plan.spec, &call->platform, &xml, e);
-	return rc < 0 ? rc : driver->define(c, xml, e);
+	return vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
 }
 
 static int apply_domain(struct vm_call *call, const struct driver *driver,
@@ -298,10 +334,34 @@ static int restore_spec(struct db *db, const struct operation *op, struct err *e
 	char *pending CLEANUP(cleanup_free) = vm_change_pending(now.active_spec, before);
 	rc = vm_store_set_spec(db, id, &row, pending, e);
 	if (rc == 0)
-		rc = vm_volumes_release_missing(db, id, &spec, e);
+		rc = vm_volumes_own(db, id, now.host_id, &spec, e);
 	if (rc == 0)
 		rc = vm_store_set_macs(db, id, &spec, e);
 	return rc < 0 ? rc : vm_add_change(db, "updated", id, now.name, e);
+}
+
+/* All is as wanted: volumes are where the configuration says. */
+static int settle(struct db *db, const struct operation *op, struct err *e)
+{
+	const char *id = operation_target_id(op);
+	const char *before_text = json_string_value(json_object_get(operation_input(op), "before"));
+	struct vm_row row CLEANUP(vm_row_done) = {0};
+	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
+	struct vm_spec before CLEANUP(vm_spec_done) = {0};
+	int rc = vm_store_get(db, id, &row, e);
+	if (rc == 0)
+		rc = vm_spec_load(row.spec, &spec, e);
+	if (rc == 0)
+		rc = vm_spec_load(before_text, &before, e);
+	if (rc == 0)
+		rc = vm_volumes_flatten_new(db, vms_of(op), id, e);
+	if (rc == 0)
+		rc = vm_volumes_mark_ready(db, id, e);
+	if (rc == 0 && !spec.has_cloud_init)
+		rc = vm_volumes_drop_seed(db, vms_of(op), id, e);
+	if (rc == 0)
+		rc = vm_volumes_own(db, id, row.host_id, &spec, e);
+	return rc < 0 ? rc : vm_volumes_drop_media(db, vms_of(op), row.host_id, &before, &spec, e);
 }
 
 static int finish_update(struct db *db, const struct operation *op, enum operation_state outcome,
@@ -314,23 +374,21 @@ static int finish_update(struct db *db, const struct operation *op, enum operati
 		int rc = vm_volumes_forget_new(db, id, e);
 		return rc < 0 ? rc : restore_spec(db, op, e);
 	}
-	struct vm_row row CLEANUP(vm_row_done) = {0};
-	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
-	int rc = vm_store_get(db, id, &row, e);
-	if (rc == 0)
-		rc = vm_spec_load(row.spec, &spec, e);
-	if (rc == 0)
-		rc = vm_volumes_mark_ready(db, id, e);
-	return rc < 0 ? rc : vm_volumes_release_missing(db, id, &spec, e);
+	return settle(db, op, e);
 }
 
 static const struct operation_step steps[] = {
+        {.name = "images", .run = vm_volumes_wait},
         {.name = "volumes", .run = run_volumes, .undo = undo_volumes},
+        {.name = "seed", .run = vm_seed_write},
         {.name = "apply", .run = run_apply},
         {.name = "confirm", .run = run_confirm},
 };
-const struct operation_kind vm_update_kind = {
-        .name = "vm.update", .steps = steps, .n_steps = ARRAY_LEN(steps), .finish = finish_update};
+const struct operation_kind vm_update_kind = {.name = "vm.update",
+        .steps = steps,
+        .n_steps = ARRAY_LEN(steps),
+        .finish = finish_update,
+        VM_JOB(CONFIGURE)};
 
 /* ---- the mutation ---- */
 
@@ -354,14 +412,6 @@ static int check_fixed(const struct vm_row *row, const struct vm_spec *before,
 	return errors->len > n ? ERR_INVALID : 0;
 }
 
-static const struct vm_disk *find_disk(const struct vm_spec *spec, const char *name)
-{
-	for (size_t i = 0; i < spec->disks.len; i++)
-		if (strcmp(vm_spec_disk(spec, i)->name, name) == 0)
-			return vm_spec_disk(spec, i);
-	return NULL;
-}
-
 /* What a PUT may leave out because it was chosen here: volumes' names and MACs. A disk's volume and
  * size stay. */
 static int inherit(
@@ -371,8 +421,8 @@ static int inherit(
 	for (size_t i = 0; i < wanted->disks.len; i++) {
 		struct vm_disk *disk = vm_spec_disk(wanted, i);
 		const struct vm_disk *old = find_disk(before, disk->name);
-		if (!old)
-			continue;
+		if (!old || (disk->kind == VM_DISK_CDROM && old->kind == VM_DISK_CDROM))
+			continue; /* a drive may get another medium */
 		if (!disk->volume)
 			str_replace(&disk->volume, old->volume);
 		if (disk->size_bytes == 0)
@@ -380,10 +430,12 @@ static int inherit(
 		char pointer[128];
 		snprintf(pointer, sizeof(pointer), "/disks/%s", disk->name);
 		if (!str_equal(disk->volume, old->volume) || disk->size_bytes != old->size_bytes ||
-		        !str_equal(disk->pool, old->pool) || disk->format != old->format)
+		        !str_equal(disk->pool, old->pool) || disk->format != old->format ||
+		        !str_equal(disk->image, old->image))
 			field_errors_add(errors, "immutable", pointer,
-			        "its pool, volume, size and format cannot change: remove it and "
-			        "add another");
+			        "its pool, volume, image, size and format cannot change here: use "
+			        "the disk's move, the volume's resize, or remove it and add "
+			        "another");
 	}
 	for (size_t i = 0; i < wanted->nics.len; i++) {
 		struct vm_nic *nic = vm_spec_nic(wanted, i);
@@ -452,7 +504,7 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 		return rc;
 	str_replace(&wanted->name, row->name);
 	char *proposed CLEANUP(cleanup_free) = vm_spec_store(wanted);
-	bool needs_host = vm_change_needs_host(row->spec, proposed);
+	bool needs_host = vm_change_needs_host(row->spec, proposed) || wanted->cloud_init.password;
 	if (!needs_host)
 		return str_equal(proposed, row->spec) ? 0
 		                                      : write_spec(db, row, wanted, proposed, e);
@@ -461,15 +513,27 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 		rc = vm_check_host(request, db, row->host_id, e);
 	if (rc == 0)
 		rc = check_room(db, row, wanted, e);
+	json_t *wait_for CLEANUP(cleanup_json) = json_array();
+	const struct vm_claim claim = {
+	        .vms = vms,
+	        .request = request,
+	        .vm_id = row->id,
+	        .vm_name = row->name,
+	        .host_id = row->host_id,
+	        .wait_for = wait_for,
+	};
+	bool seed = false;
 	if (rc == 0)
-		rc = vm_volumes_claim(db, wanted, &before, row->id, row->host_id, e);
+		rc = vm_volumes_claim(db, wanted, &before, &claim, e);
+	if (rc == 0)
+		rc = vm_seed_claim(db, wanted, &before, row->id, row->name, row->host_id, &seed, e);
 	if (rc < 0)
 		return rc;
 	char *text CLEANUP(cleanup_free) = vm_spec_store(wanted);
 	rc = write_spec(db, row, wanted, text, e);
 	if (rc < 0)
 		return rc;
-	json_t *input CLEANUP(cleanup_json) = json_pack(
-	        "{s:s, s:I}", "before", row->spec, "version", (json_int_t)(row->version + 1));
+	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:I, s:b, s:O}", "before", row->spec,
+	        "version", (json_int_t)(row->version + 1), "seed", (int)seed, "wait_for", wait_for);
 	return vm_create_operation(db, vms, row, "vm.update", input, request, ret_operation, e);
 }

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/vm_call.h"
+#include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
 
 #define ASK_AGAIN_MS 10000
@@ -23,11 +24,14 @@
 static int prepare(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
         struct err *e)
 {
-	char *xml CLEANUP(cleanup_free) = NULL;
 	if (call->plan.row.adopted)
 		return 0; /* its definition is not ours to write */
-	int rc = vm_domain_build(&call->plan, &call->plan.spec, &call->platform, &xml, e);
-	return rc < 0 ? rc : driver->define(c, xml, e);
+	for (size_t i = 0; i < call->plan.n_volumes; i++) {
+		int rc = layer_chain_check(&call->plan.chains[i], driver, c, e);
+		if (rc < 0)
+			return err_prefix(e, "disk %s", call->plan.volumes[i].disk);
+	}
+	return vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
 }
 
 static int start_domain(struct vm_call *call, const struct driver *driver,
@@ -233,21 +237,21 @@ static int finish_verb(struct db *db, const struct operation *op, enum operation
 	return vm_store_set_desired(db, id, vm_power_from_name(before), e);
 }
 
-#define VERB_KIND(kind_name, verb)                                                                 \
+#define VERB_KIND(kind_name, verb, job_name)                                                       \
 	{                                                                                          \
 		.name = kind_name, .steps = verb##_steps, .n_steps = ARRAY_LEN(verb##_steps),      \
-		.finish = finish_verb                                                              \
+		.finish = finish_verb, VM_JOB(job_name)                                            \
 	}
 
 const struct operation_kind vm_verb_kinds[VM_VERBS] = {
-        [VM_START] = VERB_KIND("vm.start", start),
-        [VM_SHUTDOWN] = VERB_KIND("vm.shutdown", shutdown),
-        [VM_STOP] = VERB_KIND("vm.stop", stop),
-        [VM_REBOOT] = VERB_KIND("vm.reboot", reboot),
-        [VM_RESET] = VERB_KIND("vm.reset", reset),
-        [VM_PAUSE] = VERB_KIND("vm.pause", pause),
-        [VM_RESUME] = VERB_KIND("vm.resume", resume),
-        [VM_SUSPEND] = VERB_KIND("vm.suspend", suspend),
+        [VM_START] = VERB_KIND("vm.start", start, START),
+        [VM_SHUTDOWN] = VERB_KIND("vm.shutdown", shutdown, POWER),
+        [VM_STOP] = VERB_KIND("vm.stop", stop, POWER),
+        [VM_REBOOT] = VERB_KIND("vm.reboot", reboot, POWER),
+        [VM_RESET] = VERB_KIND("vm.reset", reset, POWER),
+        [VM_PAUSE] = VERB_KIND("vm.pause", pause, POWER),
+        [VM_RESUME] = VERB_KIND("vm.resume", resume, POWER),
+        [VM_SUSPEND] = VERB_KIND("vm.suspend", suspend, SUSPEND),
 };
 
 /* ---- the mutation ---- */
@@ -257,7 +261,7 @@ static int check_state(
         struct db *db, const struct vm_row *row, const struct verb *verb, struct err *e)
 {
 	char busy[UUID_TEXT_SIZE], kind[64];
-	int rc = operation_find_busy(db, row->id, busy, kind, e);
+	int rc = vm_jobs_find_busy(db, row->id, busy, kind, e);
 	if (rc < 0 || busy[0] != '\0' || row->power == POWER_UNKNOWN ||
 	        verb->allowed & ON(row->power))
 		return rc;

@@ -9,75 +9,10 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
-
-static bool has_disk(const struct vm_spec *spec, const char *name)
-{
-	for (size_t i = 0; spec && i < spec->disks.len; i++)
-		if (strcmp(vm_spec_disk(spec, i)->name, name) == 0)
-			return true;
-	return false;
-}
-
-static int claim_existing(struct db *db, const struct vm_disk *disk, const char *vm_id,
-        const char *host_id, struct err *e)
-{
-	char pointer[128];
-	snprintf(pointer, sizeof(pointer), "/disks/%s/volume", disk->name);
-	struct volume_row volume CLEANUP(volume_row_done) = {0};
-	int rc = volume_store_find(db, disk->pool, host_id, disk->volume, &volume, e);
-	if (rc == ERR_NOT_FOUND)
-		return err_set_at(e, ERR_REFERENCE, pointer,
-		        "pool %s has no volume named %s on that host", disk->pool, disk->volume);
-	if (rc < 0)
-		return rc;
-	if (disk->size_bytes != 0 && disk->size_bytes != volume.size_bytes)
-		return err_set_at(e, ERR_INVALID, pointer, "volume %s has %lld bytes, not %lld",
-		        volume.name, (long long)volume.size_bytes, (long long)disk->size_bytes);
-	return volume_attach(db, volume.id, vm_id, disk->name, e);
-}
-
-static int claim_new(struct db *db, struct vm_disk *disk, const char *vm_name, const char *vm_id,
-        const char *host_id, struct err *e)
-{
-	const char *random = vm_id + UUID_TEXT_SIZE - 1 - 8; /* an id's beginning is the time */
-	char *name CLEANUP(cleanup_free) =
-	        str_format("%.24s-%.24s-%s", vm_name, disk->name, random);
-	const struct volume_request request = {
-	        .pool = disk->pool,
-	        .host_id = host_id,
-	        .name = name,
-	        .format = vm_disk_format_names[disk->format],
-	        .size_bytes = disk->size_bytes,
-	        .vm_id = vm_id,
-	        .disk = disk->name,
-	};
-	char id[UUID_TEXT_SIZE];
-	int rc = volume_reserve(db, &request, id, e);
-	if (rc == ERR_REFERENCE) {
-		char pointer[128];
-		snprintf(pointer, sizeof(pointer), "/disks/%s/pool", disk->name);
-		return err_set_at(
-		        e, ERR_REFERENCE, pointer, "there is no pool named %s", disk->pool);
-	}
-	if (rc == 0)
-		disk->volume = TAKE(name);
-	return rc;
-}
-
-int vm_volumes_claim(struct db *db, struct vm_spec *spec, const struct vm_spec *before,
-        const char *vm_id, const char *host_id, struct err *e)
-{
-	for (size_t i = 0; i < spec->disks.len; i++) {
-		struct vm_disk *disk = vm_spec_disk(spec, i);
-		if (has_disk(before, disk->name) || (disk->kind == VM_DISK_CDROM && !disk->volume))
-			continue;
-		int rc = disk->volume ? claim_existing(db, disk, vm_id, host_id, e)
-		                      : claim_new(db, disk, spec->name, vm_id, host_id, e);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
+#include "compute/vm_disk.h"
+#include "compute/vm_live.h"
+#include "db/reader.h"
+#include "storage/volume_operations.h"
 
 /* Calls `act` for each of the VM's volumes that `wanted` accepts. */
 static int for_each_volume(struct db *db, const char *vm_id, const struct vm_spec *spec,
@@ -126,51 +61,210 @@ int vm_volumes_forget_new(struct db *db, const char *vm_id, struct err *e)
 	return for_each_volume(db, vm_id, NULL, forget_new, e);
 }
 
-static int release_missing(
-        struct db *db, const struct volume_row *volume, const struct vm_spec *spec, struct err *e)
+/* ---- ownership ---- */
+
+static bool is_wanted(const struct volume_row *volume, const struct vm_spec *spec)
 {
-	return has_disk(spec, volume->disk) ? 0 : volume_detach(db, volume->id, e);
+	if (strcmp(volume->disk, VM_SEED_DISK) == 0)
+		return spec->has_cloud_init;
+	for (size_t i = 0; i < spec->disks.len; i++) {
+		const struct vm_disk *disk = vm_spec_disk(spec, i);
+		if (strcmp(disk->name, volume->disk) == 0)
+			return str_equal(disk->volume, volume->name);
+	}
+	return false;
 }
 
-int vm_volumes_release_missing(
-        struct db *db, const char *vm_id, const struct vm_spec *spec, struct err *e)
+static int release_unwanted(
+        struct db *db, const struct volume_row *volume, const struct vm_spec *spec, struct err *e)
 {
-	return for_each_volume(db, vm_id, spec, release_missing, e);
+	return is_wanted(volume, spec) ? 0 : volume_detach(db, volume->id, e);
+}
+
+static int take_back(struct db *db, const char *vm_id, const char *host_id,
+        const struct vm_disk *disk, struct err *e)
+{
+	struct volume_row volume CLEANUP(volume_row_done) = {0};
+	if (!disk->volume)
+		return 0;
+	int rc = volume_store_find(db, disk->pool, host_id, disk->volume, &volume, e);
+	if (rc == 0 && !volume.vm_id)
+		rc = volume_attach(db, volume.id, vm_id, disk->name, e);
+	if (rc == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0; /* gone meanwhile: a start says so */
+	}
+	return rc;
+}
+
+int vm_volumes_own(struct db *db, const char *vm_id, const char *host_id,
+        const struct vm_spec *spec, struct err *e)
+{
+	int rc = for_each_volume(db, vm_id, spec, release_unwanted, e);
+	for (size_t i = 0; i < spec->disks.len && rc == 0; i++)
+		rc = take_back(db, vm_id, host_id, vm_spec_disk(spec, i), e);
+	return rc;
+}
+
+/* ---- what nobody has a use for any more ---- */
+
+static int drop(struct db *db, struct vms *vms, const char *pool, const char *host_id,
+        const char *name, struct err *e)
+{
+	struct volume_row volume CLEANUP(volume_row_done) = {0};
+	const struct operation_asked asked = {.requested_by = "berth"};
+	char operation[UUID_TEXT_SIZE];
+	int rc = volume_store_find(db, pool, host_id, name, &volume, e);
+	if (rc == 0 && !volume.vm_id)
+		rc = volume_delete(db, vms->config.engine, &volume, &asked, operation, e);
+	if (rc == ERR_NOT_FOUND || rc == ERR_IN_USE || rc == ERR_BUSY) {
+		err_clear(e);
+		return 0; /* someone has found a use for it */
+	}
+	return rc;
+}
+
+static bool still_holds(const struct vm_spec *now, const struct vm_disk *disk)
+{
+	for (size_t i = 0; i < now->disks.len; i++)
+		if (str_equal(vm_spec_disk(now, i)->volume, disk->volume))
+			return true;
+	return false;
+}
+
+int vm_volumes_drop_media(struct db *db, struct vms *vms, const char *host_id,
+        const struct vm_spec *before, const struct vm_spec *now, struct err *e)
+{
+	int rc = 0;
+	for (size_t i = 0; i < before->disks.len && rc == 0; i++) {
+		const struct vm_disk *disk = vm_spec_disk(before, i);
+		if (disk->kind == VM_DISK_CDROM && disk->image && disk->volume &&
+		        !still_holds(now, disk))
+			rc = drop(db, vms, disk->pool, host_id, disk->volume, e);
+	}
+	return rc;
+}
+
+int vm_volumes_drop_seed(struct db *db, struct vms *vms, const char *vm_id, struct err *e)
+{
+	struct volume_row *volumes = NULL;
+	size_t n = 0;
+	int rc = volume_store_of_vm(db, vm_id, &volumes, &n, e);
+	for (size_t i = 0; i < n; i++) {
+		const struct volume_row *volume = &volumes[i];
+		if (rc == 0 && str_equal(volume->disk, VM_SEED_DISK)) {
+			rc = volume_detach(db, volume->id, e);
+			if (rc == 0)
+				rc = drop(db, vms, volume->pool, volume->host_id, volume->name, e);
+		}
+		volume_row_done(&volumes[i]);
+	}
+	free(volumes);
+	return rc;
+}
+
+/* ---- independent of their image ---- */
+
+static bool shall_be_full(const struct vm_spec *spec, const char *disk)
+{
+	for (size_t i = 0; i < spec->disks.len; i++)
+		if (strcmp(vm_spec_disk(spec, i)->name, disk) == 0)
+			return vm_spec_disk(spec, i)->clone == VM_CLONE_FULL;
+	return false;
+}
+
+int vm_volumes_flatten_new(struct db *db, struct vms *vms, const char *vm_id, struct err *e)
+{
+	struct vm_plan plan CLEANUP(vm_plan_done) = {0};
+	const struct vm_request request = {.requested_by = "berth", .wait_ms = HOST_PATIENCE_MS};
+	int rc = vm_plan_load(db, vm_id, &plan, e);
+	for (size_t i = 0; i < plan.n_volumes && rc == 0; i++) {
+		const char *disk = plan.volumes[i].disk;
+		char operation[UUID_TEXT_SIZE];
+		if (is_new(&plan.volumes[i]) && plan.chains[i].len > 1 &&
+		        shall_be_full(&plan.spec, disk))
+			rc = vm_disk_start_flatten(
+			        db, vms, &plan.row, disk, &request, operation, e);
+	}
+	return rc;
+}
+
+/* ---- waiting for what they stand on: core loop ---- */
+
+#define WAIT_SLICE_MS 2000
+
+struct wait {
+	struct operation *op;
+	size_t next;
+};
+
+static void wait_more(struct wait *wait);
+
+static void on_waited(void *arg, bool ended)
+{
+	struct wait *wait = arg;
+	struct operation *op = wait->op;
+	struct err e = {0};
+	if (vms_of(op)->is_stopping) {
+		free(wait); /* the next start takes the operation up again */
+		return;
+	}
+	if (ended)
+		wait->next++;
+	if (!operation_is_cancelled(op)) {
+		wait_more(wait);
+		return;
+	}
+	free(wait);
+	int rc = err_set(&e, ERR_CANCELLED, "no longer waiting for the image");
+	operation_step_done(op, rc, &e);
+}
+
+static void wait_more(struct wait *wait)
+{
+	const struct operation_services *services = operation_context(wait->op);
+	json_t *ids = json_object_get(operation_input(wait->op), "wait_for");
+	if (wait->next < json_array_size(ids)) {
+		const char *id = json_string_value(json_array_get(ids, wait->next));
+		operation_engine_wait(services->engine, id, WAIT_SLICE_MS, on_waited, wait);
+		return;
+	}
+	struct operation *op = wait->op;
+	free(wait);
+	operation_step_done(op, 0, NULL);
+}
+
+void vm_volumes_wait(struct operation *op)
+{
+	struct wait *wait = xcalloc(1, sizeof(*wait));
+	wait->op = op;
+	wait_more(wait);
 }
 
 /* ---- lane thread ---- */
 
-static int create_file(const struct volume_row *volume, const struct driver *driver,
-        struct driver_connection *c, struct err *e)
+static int check_below(const struct layer_chain *chain, struct err *e)
 {
-	char *pool CLEANUP(cleanup_free) = pool_libvirt_name(volume->pool);
-	char *file CLEANUP(cleanup_free) = volume_file_name(volume->id, volume->format);
-	int rc = driver->pool_ensure(c, pool, volume->pool_path, e);
-	if (rc == 0)
-		rc = driver->volume_create(c, pool, file, volume->format, volume->size_bytes, e);
-	return rc < 0 ? err_prefix(e, "disk %s", volume->disk) : 0;
-}
-
-static int delete_file(const struct volume_row *volume, const struct driver *driver,
-        struct driver_connection *c, struct err *e)
-{
-	char *pool CLEANUP(cleanup_free) = pool_libvirt_name(volume->pool);
-	char *file CLEANUP(cleanup_free) = volume_file_name(volume->id, volume->format);
-	int rc = driver->volume_delete(c, pool, file, e);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	if (chain->len < 2 || strcmp(chain->layers[1].state, "ready") == 0)
+		return 0;
+	return err_set(e, ERR_UNPROCESSABLE,
+	        "the copy of the image that it stands on is %s: see the operations of the image",
+	        chain->layers[1].state);
 }
 
 int vm_call_create_volumes(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
-	if (call->plan.n_volumes > 0 && (!driver->pool_ensure || !driver->volume_create))
-		return err_set(e, ERR_UNSUPPORTED, "the host has no storage");
 	for (size_t i = 0; i < call->plan.n_volumes; i++) {
-		int rc = is_new(&call->plan.volumes[i])
-		                 ? create_file(&call->plan.volumes[i], driver, c, e)
-		                 : 0;
+		const struct volume_row *volume = &call->plan.volumes[i];
+		if (!is_new(volume))
+			continue;
+		int rc = check_below(&call->plan.chains[i], e);
+		if (rc == 0)
+			rc = layer_chain_create_top(
+			        &call->plan.chains[i], /* preallocate= */ false, driver, c, e);
 		if (rc < 0)
-			return rc;
+			return err_prefix(e, "disk %s", volume->disk);
 	}
 	return 0;
 }
@@ -180,7 +274,7 @@ int vm_call_delete_new_volumes(struct vm_call *call, const struct driver *driver
 {
 	for (size_t i = 0; i < call->plan.n_volumes; i++) {
 		int rc = is_new(&call->plan.volumes[i])
-		                 ? delete_file(&call->plan.volumes[i], driver, c, e)
+		                 ? layer_chain_delete_top(&call->plan.chains[i], driver, c, e)
 		                 : 0;
 		if (rc < 0)
 			return rc;
@@ -191,10 +285,16 @@ int vm_call_delete_new_volumes(struct vm_call *call, const struct driver *driver
 int vm_call_delete_all_volumes(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
-	for (size_t i = 0; i < call->plan.n_volumes; i++) {
-		int rc = delete_file(&call->plan.volumes[i], driver, c, e);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+	struct db *db;
+	int rc = readers_get(call->readers, &db, e);
+	for (size_t i = 0; i < call->plan.n_volumes && rc == 0; i++)
+		rc = layer_delete_all_of_volume(db, call->plan.volumes[i].id, driver, c, e);
+	return rc;
+}
+
+int vm_call_delete_seed(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	const struct layer_chain *chain = vm_plan_chain(&call->plan, VM_SEED_DISK);
+	return chain ? layer_chain_delete_top(chain, driver, c, e) : 0;
 }

@@ -20,11 +20,17 @@
 #include "api/server.h"
 #include "api/system.h"
 #include "base/alloc.h"
+#include "base/bulk.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "compute/freeze_guard.h"
 #include "compute/host.h"
+#include "compute/snapshot.h"
+#include "compute/snapshot_group.h"
+#include "compute/snapshot_policy.h"
+#include "compute/snapshot_sweeper.h"
 #include "compute/vm.h"
 #include "daemon/housekeeping.h"
 #include "daemon/metrics.h"
@@ -33,11 +39,17 @@
 #include "hypervisor/driver_fake.h"
 #include "hypervisor/event_loop.h"
 #include "hypervisor/host_directory.h"
+#include "storage/image.h"
+#include "storage/image_library.h"
 #include "storage/pool.h"
-#include "storage/volume.h"
+#include "storage/pool_monitor.h"
+#include "storage/pool_operations.h"
+#include "storage/volume_operations.h"
 
-#define DRAIN_TICK_MS 50
-#define SETTLE_MS     2000
+#define DRAIN_TICK_MS  50
+#define POLICY_TICK_MS 5000
+#define SETTLE_MS      2000
+#define BULK_THREADS   8 /* uploads and downloads leave some of them to others (FLOWS_MAX) */
 
 struct daemon {
 	struct options *options;      /* borrowed */
@@ -50,11 +62,17 @@ struct daemon {
 	struct readers *readers;
 	struct loop *loop;
 	struct lane_pool *lanes;
+	struct bulk *bulk;
 	struct host_directory *directory;
 	struct operation_services services;
 	struct operation_engine *engine;
 	struct hosts *hosts;
 	struct vms *vms;
+	struct snapshot_sweeper *sweeper;
+	struct snapshot_policies *policies;
+	struct hosts_callbacks vms_callbacks;
+	struct pool_monitor *pool_monitor;
+	struct images *images;
 	struct app app;
 	struct metrics_sources metrics;
 	struct server *server;
@@ -105,8 +123,56 @@ static int start_loop(struct daemon *d, struct err *e)
 	if (d->options->allow_fake_hosts)
 		fake_enable();
 	d->lanes = lane_pool_new(d->loop);
+	d->bulk = bulk_new(d->loop, BULK_THREADS);
 	d->directory = host_directory_new(d->loop);
 	return 0;
+}
+
+/* A host was connected: its VMs are listed, and its pools looked at. */
+static void on_host_up(void *arg, const char *host_id)
+{
+	struct daemon *d = arg;
+	d->vms_callbacks.up(d->vms_callbacks.arg, host_id);
+	pool_monitor_host_up(d->pool_monitor, host_id);
+}
+
+static void on_domain_event(void *arg, const char *host_id, const struct domain_event *event)
+{
+	struct daemon *d = arg;
+	d->vms_callbacks.domain(d->vms_callbacks.arg, host_id, event);
+}
+
+static void start_pool_monitor(struct daemon *d)
+{
+	const struct pool_monitor_config config = {
+	        .services = &d->services,
+	        .check_ms = d->options->pool_check_ms,
+	        .drift_every = (int)d->options->drift_check_every,
+	};
+	d->services.pool_monitor = d->pool_monitor = pool_monitor_new(&config);
+	d->vms_callbacks = vms_hosts_callbacks(d->vms);
+	hosts_set_callbacks(d->hosts,
+	        (struct hosts_callbacks){.up = on_host_up, .domain = on_domain_event, .arg = d});
+}
+
+static int start_images(struct daemon *d, struct err *e)
+{
+	const struct options *o = d->options;
+	char *directory CLEANUP(cleanup_free) = options_images_directory(o);
+	const struct image_options options = {
+	        .directory = directory,
+	        .max_bytes = o->images_max_bytes,
+	        .max_virtual_bytes = o->images_max_virtual_bytes,
+	        .quota_bytes = o->images_quota_bytes,
+	        .allow_private_networks = o->images_allow_private_networks,
+	        .require_digest = o->images_require_digest,
+	        .qemu_img = o->images_qemu_img,
+	        .stall_ms = o->images_stall_timeout_ms,
+	};
+	int rc = images_new(&options, &d->images, e);
+	if (rc == 0)
+		d->services.images = d->app.images = d->images;
+	return rc;
 }
 
 static void start_compute(struct daemon *d)
@@ -114,8 +180,9 @@ static void start_compute(struct daemon *d)
 	d->services = (struct operation_services){.loop = d->loop,
 	        .writer = d->writer,
 	        .readers = d->readers,
-	        .directory = d->directory};
-	d->engine = operation_engine_new(d->loop, d->writer, &d->services);
+	        .directory = d->directory,
+	        .bulk = d->bulk};
+	d->services.engine = d->engine = operation_engine_new(d->loop, d->writer, &d->services);
 	const struct hosts_config hosts_config = {
 	        .loop = d->loop,
 	        .writer = d->writer,
@@ -136,9 +203,20 @@ static void start_compute(struct daemon *d)
 	        .console_directory = d->options->console_directory,
 	};
 	d->services.vms = d->vms = vms_new(&vms_config);
-	hosts_set_callbacks(d->hosts, vms_hosts_callbacks(d->vms));
+	start_pool_monitor(d);
+	d->services.guards = freeze_guards_new(&d->services);
+	d->services.barriers = snapshot_barriers_new(d->loop);
 	vm_register_kinds(d->engine);
+	snapshot_set_max_chain_depth(d->options->max_chain_depth);
+	volume_set_max_chain_depth(d->options->max_chain_depth);
+	snapshot_register_kinds(d->engine);
+	snapshot_group_register_kinds(d->engine);
+	snapshot_policy_register_kinds(d->engine);
+	d->policies = snapshot_policies_start(&d->services, POLICY_TICK_MS);
+	d->sweeper = snapshot_sweeper_new(&d->services);
 	volume_register_kinds(d->engine);
+	pool_register_kinds(d->engine);
+	image_register_kinds(d->engine);
 }
 
 /* Writer thread, while the main thread waits. */
@@ -158,6 +236,8 @@ static int start_records(struct daemon *d, struct err *e)
 		return rc;
 	struct db *db = NULL;
 	rc = db_open(d->database_path, DB_READ_ONLY, &db, e);
+	if (rc == 0)
+		rc = freeze_guards_load(d->services.guards, db, e);
 	if (rc == 0)
 		rc = operation_engine_load(d->engine, db, e);
 	db_close(db);
@@ -187,9 +267,11 @@ static int start_server(struct daemon *d, struct err *e)
 	d->app.loop = d->loop;
 	d->app.writer = d->writer;
 	d->app.readers = d->readers;
+	d->app.bulk = d->bulk;
 	d->app.engine = d->engine;
 	d->app.hosts = d->hosts;
 	d->app.vms = d->vms;
+	d->app.pool_monitor = d->pool_monitor;
 	d->app.state_dir = o->state_dir;
 	d->metrics = (struct metrics_sources){.readers = d->readers, .lanes = d->lanes};
 	system_set_metrics(&d->app, metrics_write_fleet, &d->metrics);
@@ -317,7 +399,9 @@ static int start_all(struct daemon *d, struct err *e)
 	if (rc < 0)
 		return rc;
 	start_compute(d);
-	rc = start_records(d, e);
+	rc = start_images(d, e);
+	if (rc == 0)
+		rc = start_records(d, e);
 	if (rc < 0)
 		return rc;
 	start_signals(d);
@@ -394,12 +478,16 @@ void daemon_free(struct daemon *d)
 	if (d->engine)
 		operation_engine_stop(d->engine);
 	housekeeping_stop(d->housekeeping);
+	snapshot_sweeper_free(d->sweeper);
+	snapshot_policies_stop(d->policies);
 	if (d->loop)
 		loop_timer_free(TAKE(d->drain_timer));
 	if (d->loop)
 		loop_timer_free(TAKE(d->watchdog));
+	pool_monitor_stop(d->pool_monitor);
 	vms_stop(d->vms);
 	hosts_free(d->hosts);
+	bulk_free(d->bulk); /* while the writer takes what its last jobs say */
 	settle(d);
 	server_free(d->server);
 	if (d->writer)
@@ -407,6 +495,11 @@ void daemon_free(struct daemon *d)
 	settle(d); /* what the writer's last jobs posted */
 	operation_engine_free(d->engine);
 	vms_free(d->vms);
+	pool_monitor_free(d->pool_monitor);
+	freeze_guards_free(d->services.guards);
+	snapshot_barriers_free(d->services.barriers);
+	snapshot_policies_free(d->policies);
+	images_free(d->images);
 	host_directory_free(d->directory);
 	lane_pool_free(d->lanes);
 	loop_free(d->loop);

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/vec.h"
+#include "compute/freeze_guard.h"
 #include "daemon/daemon.h"
 
 #define DEFAULT_CONFIG "/etc/berth/berth.conf"
@@ -191,6 +192,8 @@ int main(int argc, char **argv)
 {
 	struct command command = {.action = RUN};
 	int status = EXIT_SUCCESS;
+	if (argc == 3 && strcmp(argv[1], FREEZE_GUARD_OPTION) == 0)
+		return freeze_guard_main(argv[2]); /* started by berthd itself */
 	if (parse(argc, argv, &command) < 0)
 		command.action = PRINT_HELP, status = 2;
 	switch (command.action) {

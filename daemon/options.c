@@ -14,6 +14,7 @@ static const int levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
 #define OF(member) .offset = offsetof(struct options, member)
 #define MINUTE_MS  60000
 #define DAY_MS     ((int64_t)86400000)
+#define BYTES_MAX  ((int64_t)1 << 60)
 
 static const struct config_option table[] = {
         {.name = "state_dir",
@@ -124,6 +125,77 @@ static const struct config_option table[] = {
                 .default_text = "/var/lib/libvirt/images/berth",
                 .doc = "Directory of the pool \"default\" on each host; used when the pool is "
                        "first made."},
+        {.name = "storage.pool_check_interval",
+                .type = CONFIG_DURATION,
+                OF(pool_check_ms),
+                .default_text = "30s",
+                .min = 100,
+                .max = 60 * MINUTE_MS,
+                .doc = "How often each pool is looked at through each of its hosts."},
+        {.name = "storage.drift_check_every",
+                .type = CONFIG_INT,
+                OF(drift_check_every),
+                .default_text = "10",
+                .max = 1000,
+                .doc = "Each how manieth look compares the files with what is recorded; 0: none."},
+
+        {.name = "storage.max_chain_depth",
+                .type = CONFIG_INT,
+                OF(max_chain_depth),
+                .default_text = "16",
+                .min = 2,
+                .max = 64,
+                .doc = "Layers that a disk's chain may have: its snapshots, its own and its "
+                       "image's."},
+
+        {.name = "images.directory",
+                .type = CONFIG_PATH,
+                OF(images_directory),
+                .default_text = "",
+                .doc = "The image library; empty: images in the state directory."},
+        {.name = "images.max_bytes",
+                .type = CONFIG_SIZE,
+                OF(images_max_bytes),
+                .default_text = "64GiB",
+                .min = 1,
+                .max = BYTES_MAX,
+                .doc = "What is uploaded or fetched for an image has at most so many bytes."},
+        {.name = "images.max_virtual_bytes",
+                .type = CONFIG_SIZE,
+                OF(images_max_virtual_bytes),
+                .default_text = "2TiB",
+                .min = 1,
+                .max = BYTES_MAX,
+                .doc = "The disk in an image has at most so many bytes as guests see it."},
+        {.name = "images.quota_bytes",
+                .type = CONFIG_SIZE,
+                OF(images_quota_bytes),
+                .default_text = "0",
+                .doc = "All images together take at most so many bytes; 0: no limit."},
+        {.name = "images.stall_timeout",
+                .type = CONFIG_DURATION,
+                OF(images_stall_timeout_ms),
+                .default_text = "30s",
+                .min = 100,
+                .max = 60 * MINUTE_MS,
+                .doc = "An image's server that sends nothing for so long is given up."},
+        {.name = "images.allow_private_networks",
+                .type = CONFIG_BOOL,
+                OF(images_allow_private_networks),
+                .default_text = "false",
+                .doc = "Fetch images from private, loopback and link-local addresses, too."},
+        {.name = "images.require_digest",
+                .type = CONFIG_BOOL,
+                OF(images_require_digest),
+                .default_text = "false",
+                .doc = "Refuse images from URLs without a digest, instead of a warning."},
+        {.name = "images.qemu_img",
+                .type = CONFIG_PATH,
+                OF(images_qemu_img),
+                .default_text = "/usr/bin/qemu-img",
+                .min = 1,
+                .max = 1024,
+                .doc = "The program that converts images; it runs confined."},
 
         {.name = "guests.console_directory",
                 .type = CONFIG_PATH,
@@ -160,6 +232,13 @@ char *options_socket_path(const struct options *options)
 	if (!str_is_empty(options->socket))
 		return xstrdup(options->socket);
 	return str_format("%s/berth.sock", options->state_dir);
+}
+
+char *options_images_directory(const struct options *options)
+{
+	if (!str_is_empty(options->images_directory))
+		return xstrdup(options->images_directory);
+	return str_format("%s/images", options->state_dir);
 }
 
 int options_log_level(const struct options *options)

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "hypervisor/domain_xml_internal.h"
+#include "hypervisor/xml_read.h"
 
 /* cgroup period of a CPU limit in microseconds; the quota per vCPU is a share of it. */
 #define CPU_PERIOD_US 100000
@@ -84,7 +85,7 @@ static void check_firmware(struct xml_builder *b)
 		xml_fail(b, ERR_INVALID, "an initrd or a command line needs a kernel");
 }
 
-static void add_identity(struct xml_builder *b, xmlNode *domain)
+void domain_xml_add_identity(struct xml_builder *b, xmlNode *domain)
 {
 	const struct domain_config *c = b->config;
 	xml_add_text(b, domain, "name", XML_TEXT_LINE, c->name);
@@ -97,14 +98,13 @@ static void add_identity(struct xml_builder *b, xmlNode *domain)
 		xml_add_text(b, domain, "description", XML_TEXT_ANY, c->description);
 }
 
-/* The mark by which Berth knows its own domains again. */
-static void add_metadata(struct xml_builder *b, xmlNode *domain)
+void domain_xml_add_mark(struct xml_builder *b, xmlNode *domain, const char *element)
 {
 	xmlNode *metadata = xml_add(b, domain, "metadata");
-	xmlNode *vm = xml_add(b, metadata, "vm");
-	if (vm)
-		xmlSetNs(vm, xmlNewNs(vm, (const xmlChar *)DOMAIN_METADATA_URI,
-		                     (const xmlChar *)"berth"));
+	xmlNode *mark = xml_add(b, metadata, element);
+	if (mark)
+		xmlSetNs(mark, xmlNewNs(mark, (const xmlChar *)DOMAIN_METADATA_URI,
+		                       (const xmlChar *)"berth"));
 }
 
 static void add_memory(struct xml_builder *b, xmlNode *domain)
@@ -293,8 +293,8 @@ static void add_domain(struct xml_builder *b, xmlNode *domain)
 	check_numbers(b);
 	check_firmware(b);
 	xml_set_checked(b, domain, "type", XML_TEXT_TOKEN, b->config->domain_type);
-	add_identity(b, domain);
-	add_metadata(b, domain);
+	domain_xml_add_identity(b, domain);
+	domain_xml_add_mark(b, domain, DOMAIN_MARK_VM);
 	add_memory(b, domain);
 	add_vcpus(b, domain);
 	add_os(b, domain);
@@ -305,24 +305,11 @@ static void add_domain(struct xml_builder *b, xmlNode *domain)
 	domain_xml_add_devices(b, domain);
 }
 
-static void cleanup_doc(xmlDoc **doc)
-{
-	xmlFreeDoc(*doc);
-}
-
-static xmlNode *new_root(xmlDoc **ret_doc, const char *name)
-{
-	*ret_doc = xmlNewDoc((const xmlChar *)"1.0");
-	xmlNode *root = xmlNewDocNode(*ret_doc, NULL, (const xmlChar *)name, NULL);
-	xmlDocSetRootElement(*ret_doc, root);
-	return root;
-}
-
 int domain_xml_build(const struct domain_config *config, char **ret_xml, struct err *e)
 {
 	struct xml_builder b = {.config = config, .e = e};
-	xmlDoc *doc CLEANUP(cleanup_doc) = NULL;
-	xmlNode *domain = new_root(&doc, "domain");
+	xmlDoc *doc CLEANUP(cleanup_xml_document) = xml_new_doc("domain");
+	xmlNode *domain = xmlDocGetRootElement(doc);
 	add_domain(&b, domain);
 	if (b.code == 0)
 		*ret_xml = xml_print(domain);
@@ -333,8 +320,8 @@ static int build_one(const struct domain_config *config, size_t index,
         void (*add)(struct xml_builder *, xmlNode *, size_t), char **ret_xml, struct err *e)
 {
 	struct xml_builder b = {.config = config, .e = e};
-	xmlDoc *doc CLEANUP(cleanup_doc) = NULL;
-	xmlNode *devices = new_root(&doc, "devices");
+	xmlDoc *doc CLEANUP(cleanup_xml_document) = xml_new_doc("devices");
+	xmlNode *devices = xmlDocGetRootElement(doc);
 	add(&b, devices, index);
 	if (b.code == 0)
 		*ret_xml = xml_print(devices->children);

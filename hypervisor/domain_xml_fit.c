@@ -5,7 +5,6 @@
  * added or removed, but the running domain keeps those it started with. Any thread, pure.
  */
 #include <libxml/parser.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -32,12 +31,10 @@ static const char *target_of_alias(const struct domain_facts *live, const char *
 /* The first free name of the family of `wanted` ("vd", "sd"). */
 static void find_free_target(const struct domain_facts *live, const char *wanted, char ret_name[16])
 {
-	for (char letter = 'a'; letter <= 'z'; letter++) {
-		snprintf(ret_name, 16, "%.2s%c", wanted, letter);
-		if (!is_target_used(live, ret_name))
-			return;
-	}
-	snprintf(ret_name, 16, "%.2szz", wanted);
+	size_t position = 0;
+	do
+		domain_target_name(wanted, position++, ret_name);
+	while (is_target_used(live, ret_name));
 }
 
 static void fit_disk(xmlNode *disk, const struct domain_facts *live)

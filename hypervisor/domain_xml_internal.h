@@ -23,7 +23,9 @@ enum xml_text {
 	XML_TEXT_TOKEN, /* letters, digits, '_', '-', '.', '+' */
 	XML_TEXT_ALIAS, /* letters, digits, '_', '-': what libvirt takes in a user alias */
 	XML_TEXT_SERIAL,
-	XML_TEXT_MAC, /* a unicast MAC address */
+	XML_TEXT_MAC,    /* a unicast MAC address */
+	XML_TEXT_HOST,   /* a name or an address */
+	XML_TEXT_NUMBER, /* decimal digits */
 };
 
 /* `what` names the field in the refusal ("description"). */
@@ -32,7 +34,7 @@ xmlNode *xml_add(struct xml_builder *b, xmlNode *parent, const char *name);
 xmlNode *xml_add_text(struct xml_builder *b, xmlNode *parent, const char *name, enum xml_text rule,
         const char *text);
 xmlNode *xml_add_int(struct xml_builder *b, xmlNode *parent, const char *name, int64_t value);
-/* For values that this code chose. */
+/* For values that this code chose; replaces what is there. */
 void xml_set(struct xml_builder *b, xmlNode *node, const char *attribute, const char *value);
 /* For values that came with the configuration; refused texts name `element attribute`. */
 void xml_set_checked(struct xml_builder *b, xmlNode *node, const char *attribute,
@@ -49,6 +51,46 @@ bool domain_config_is_x86(const struct domain_config *config);
 bool domain_config_is_arm64(const struct domain_config *config);
 /* Machines whose devices sit behind pcie-root-ports (q35, virt). */
 bool domain_config_is_pcie(const struct domain_config *config);
+
+/* Parses a <root> document that will be changed and printed again: without the blanks between its
+ * elements. The caller frees *ret_doc. */
+int xml_parse_editable(const char *text, const char *root, xmlDoc **ret_doc, struct err *e);
+void xml_remove(xmlNode *node); /* unlinks and frees; NULL: nothing */
+xmlDoc *xml_new_doc(const char *root);
+
+/* --- domain_xml_source.c --- */
+
+/* Sets the type of `parent` (a <disk> or <backingStore>) and adds its <source>. */
+void xml_add_source(struct xml_builder *b, xmlNode *parent, const struct domain_source *source);
+/* The same for a whole chain, closed by an empty <backingStore>. Nothing when n is 0. */
+void xml_add_chain(
+        struct xml_builder *b, xmlNode *disk, const struct domain_source *chain, size_t n);
+
+/* The path of a <source> or NAME of a network one; "POOL/VOLUME" for a pool's. Caller frees. */
+char *xml_read_source(const xmlNode *parent);
+
+/* --- domain_xml_disk.c --- */
+
+bool xml_is_one_of(const char *text, const char *const *names);
+/* "vd" or "sd": disks of one letter family share the numbering. */
+const char *domain_target_prefix(const char *bus);
+/* "vda", "vdb", ... "vdz", "vdaa", ...: the name at `position`. */
+void domain_target_name(const char *prefix, size_t position, char ret_name[16]);
+/* Adds <alias name='ua-KIND-NAME'/>. */
+void domain_xml_add_alias(
+        struct xml_builder *b, xmlNode *device, const char *kind, const char *name);
+void domain_xml_add_boot_order(struct xml_builder *b, xmlNode *device, int order);
+/* The <disk> or other device of `devices` with that alias, or NULL. */
+xmlNode *domain_xml_find_device(const xmlNode *devices, const char *element, const char *alias);
+
+/* --- domain_xml_build.c --- */
+
+/* Name, UUID and description, checked. */
+void domain_xml_add_identity(struct xml_builder *b, xmlNode *domain);
+/* The metadata by which Berth knows its own domains again: <vm> or <carrier> in our namespace. */
+void domain_xml_add_mark(struct xml_builder *b, xmlNode *domain, const char *element);
+
+/* --- domain_xml_devices.c --- */
 
 void domain_xml_add_devices(struct xml_builder *b, xmlNode *domain);
 void domain_xml_add_disk(struct xml_builder *b, xmlNode *devices, size_t index);

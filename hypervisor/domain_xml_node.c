@@ -3,11 +3,13 @@
 #include "hypervisor/domain_xml_internal.h"
 
 #include <inttypes.h>
+#include <libxml/parser.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "hypervisor/xml_read.h"
 
 int xml_fail(struct xml_builder *b, int code, const char *format, ...)
 {
@@ -90,6 +92,10 @@ static bool follows_rule(enum xml_text rule, const char *s)
 		return consists_of(s, "_-.+ ");
 	case XML_TEXT_MAC:
 		return is_unicast_mac(s);
+	case XML_TEXT_HOST:
+		return consists_of(s, "_-.:%");
+	case XML_TEXT_NUMBER:
+		return *s != '\0' && s[strspn(s, "0123456789")] == '\0' && strlen(s) <= 9;
 	}
 	return false;
 }
@@ -102,6 +108,8 @@ static const char *const rule_text[] = {
         [XML_TEXT_ALIAS] = "may have letters, digits, '_' and '-' only",
         [XML_TEXT_SERIAL] = "may have letters, digits, blanks, '_', '-', '.' and '+' only",
         [XML_TEXT_MAC] = "must be a unicast MAC address",
+        [XML_TEXT_HOST] = "must be a host's name or address",
+        [XML_TEXT_NUMBER] = "must be a number",
 };
 
 void xml_check(struct xml_builder *b, enum xml_text rule, const char *what, const char *text)
@@ -147,7 +155,7 @@ xmlNode *xml_add_int(struct xml_builder *b, xmlNode *parent, const char *name, i
 void xml_set(struct xml_builder *b, xmlNode *node, const char *attribute, const char *value)
 {
 	if (b->code == 0)
-		xmlNewProp(node, (const xmlChar *)attribute, (const xmlChar *)value);
+		xmlSetProp(node, (const xmlChar *)attribute, (const xmlChar *)value);
 }
 
 void xml_set_checked(struct xml_builder *b, xmlNode *node, const char *attribute,
@@ -172,6 +180,32 @@ xmlNode *xml_add_kib(struct xml_builder *b, xmlNode *parent, const char *name, i
 	xmlNode *node = xml_add_int(b, parent, name, bytes / 1024 + (bytes % 1024 != 0));
 	xml_set(b, node, "unit", "KiB");
 	return node;
+}
+
+int xml_parse_editable(const char *text, const char *root, xmlDoc **ret_doc, struct err *e)
+{
+	int r = xml_read_document(text, root, ret_doc, e);
+	if (r < 0)
+		return r;
+	xmlFreeDoc(*ret_doc);
+	*ret_doc = xmlReadMemory(text, (int)strlen(text), NULL, NULL,
+	        XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS);
+	return 0;
+}
+
+void xml_remove(xmlNode *node)
+{
+	if (!node)
+		return;
+	xmlUnlinkNode(node);
+	xmlFreeNode(node);
+}
+
+xmlDoc *xml_new_doc(const char *root)
+{
+	xmlDoc *doc = xmlNewDoc((const xmlChar *)"1.0");
+	xmlDocSetRootElement(doc, xmlNewDocNode(doc, NULL, (const xmlChar *)root, NULL));
+	return doc;
 }
 
 char *xml_print(xmlNode *root)

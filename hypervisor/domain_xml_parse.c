@@ -11,35 +11,18 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "hypervisor/domain_xml_internal.h"
 #include "hypervisor/xml_read.h"
 
 #define AGENT_CHANNEL "org.qemu.guest_agent.0"
 
-static bool has_our_metadata(const xmlNode *domain)
+static bool has_mark(const xmlNode *domain, const char *element)
 {
 	const xmlNode *metadata = xml_read_child(domain, "metadata");
-	XML_FOR_EACH_CHILD(metadata, "vm", vm)
-	if (vm->ns && strcmp((const char *)vm->ns->href, DOMAIN_METADATA_URI) == 0)
+	XML_FOR_EACH_CHILD(metadata, element, mark)
+	if (mark->ns && strcmp((const char *)mark->ns->href, DOMAIN_METADATA_URI) == 0)
 		return true;
 	return false;
-}
-
-/* <source file|dev|dir|name|volume='...'>; a pool's volume reads "pool/volume". */
-static char *disk_path(const xmlNode *disk)
-{
-	static const char *const names[] = {"file", "dev", "dir", "name"};
-	const xmlNode *source = xml_read_child(disk, "source");
-	char *volume CLEANUP(cleanup_free) = xml_read_attribute(source, "volume");
-	if (volume) {
-		char *pool CLEANUP(cleanup_free) = xml_read_attribute(source, "pool");
-		return str_format("%s/%s", pool ? pool : "", volume);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		char *path = xml_read_attribute(source, names[i]);
-		if (path)
-			return path;
-	}
-	return NULL;
 }
 
 static struct domain_disk_facts read_disk(const xmlNode *disk)
@@ -47,7 +30,7 @@ static struct domain_disk_facts read_disk(const xmlNode *disk)
 	const xmlNode *target = xml_read_child(disk, "target");
 	return (struct domain_disk_facts){
 	        .target = xml_read_attribute(target, "dev"),
-	        .path = disk_path(disk),
+	        .path = xml_read_source(disk),
 	        .format = xml_read_attribute(xml_read_child(disk, "driver"), "type"),
 	        .serial = xml_read_content(xml_read_child(disk, "serial")),
 	        .alias = xml_read_attribute(xml_read_child(disk, "alias"), "name"),
@@ -58,8 +41,7 @@ static struct domain_disk_facts read_disk(const xmlNode *disk)
 
 static struct domain_nic_facts read_nic(const xmlNode *nic)
 {
-	const xmlNode *source = xml_read_child(nic, "source");
-	char *network = xml_read_attribute(source, "network");
+	char *network = xml_read_attribute(xml_read_child(nic, "source"), "network");
 	return (struct domain_nic_facts){
 	        .mac = xml_read_attribute(xml_read_child(nic, "mac"), "address"),
 	        .network = network,
@@ -138,7 +120,8 @@ static void read_domain(const xmlNode *domain, struct domain_facts *facts)
 	facts->architecture = xml_read_attribute(type, "arch");
 	facts->machine = xml_read_attribute(type, "machine");
 	facts->console_log = console_log(devices);
-	facts->is_ours = has_our_metadata(domain);
+	facts->is_ours = has_mark(domain, DOMAIN_MARK_VM);
+	facts->is_carrier = has_mark(domain, DOMAIN_MARK_CARRIER);
 	facts->memory_bytes = xml_read_bytes(xml_read_child(domain, "memory"));
 	facts->memory_current_bytes = current ? xml_read_bytes(current) : facts->memory_bytes;
 	facts->vcpus = vcpus(domain);

@@ -54,5 +54,14 @@ void volume_info_done(struct volume_info *info)
 {
 	free(info->name);
 	free(info->path);
+	free(info->backing_path);
 	*info = (struct volume_info){0};
+}
+
+void volume_info_list_done(struct volume_info_list *list)
+{
+	for (size_t i = 0; i < list->len; i++)
+		volume_info_done(&list->items[i]);
+	free(list->items);
+	*list = (struct volume_info_list){0};
 }

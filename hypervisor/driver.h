@@ -77,9 +77,10 @@ struct domain_info {
 	enum domain_reason reason;
 	bool persistent;
 	bool has_managed_save;
-	bool is_ours;   /* carries Berth's metadata element */
-	char *xml;      /* owned; the inactive definition; only from get_domain, NULL in lists */
-	char *live_xml; /* owned; the live definition while it has a process; only from get_domain
+	bool is_ours;    /* carries Berth's metadata element */
+	bool is_carrier; /* a domain for block jobs, not a VM: storage/carrier.h */
+	char *xml;       /* owned; the inactive definition; only from get_domain, NULL in lists */
+	char *live_xml;  /* owned; the live definition while it has a process; only from get_domain
 	                 */
 };
 void domain_info_done(struct domain_info *info);
@@ -125,21 +126,85 @@ void guest_info_done(struct guest_info *info);
 enum shutdown_mode { SHUTDOWN_DEFAULT, SHUTDOWN_ACPI, SHUTDOWN_AGENT };
 enum attach_flags { ATTACH_LIVE = 1, ATTACH_CONFIG = 2 };
 
+/* A volume as the hypervisor's storage API shows it. `format` and `backing_path` are what it read in the
+ * file's header, which a guest may have written: good for telling drift, never for deciding. */
 struct volume_info {
-	char *name, *path; /* owned */
+	char *name, *path, *backing_path; /* owned; backing_path NULL: none */
 	char format[16];
 	int64_t capacity_bytes, allocation_bytes;
 };
 void volume_info_done(struct volume_info *info);
+struct volume_info_list {
+	struct volume_info *items; /* owned */
+	size_t len;
+};
+void volume_info_list_done(struct volume_info_list *list);
+
 struct pool_info {
 	int64_t capacity_bytes, allocation_bytes, available_bytes;
 };
+
+/* A storage pool as libvirt is told of it; what a type has no use for is NULL. All borrowed. */
+struct pool_config {
+	const char *name; /* libvirt's: "berth-NAME" */
+	const char *type; /* dir, netfs, logical, iscsi, iscsi-direct, rbd, gluster, zfs */
+	const char *path; /* target directory; dir, netfs, logical, iscsi, zfs */
+	const char *const *
+	        hosts; /* names or addresses of the server(s), "HOST" or "HOST:PORT"; NULL-terminated */
+	const char *source_dir;    /* netfs: the export; gluster: directory in the volume */
+	const char *source_name;   /* logical: volume group; rbd, zfs: pool; gluster: volume */
+	const char *source_device; /* iscsi, iscsi-direct: the target's IQN */
+	const char *source_format; /* netfs: nfs, cifs, glusterfs; logical: lvm2 */
+	const char *initiator;     /* iscsi-direct: our IQN */
+	const char *user;          /* ceph client or CHAP user */
+	const char *secret_id;     /* UUID of the libvirt secret that secret_set made */
+};
+
+/* A volume to make. */
+struct volume_config {
+	const char *name, *format; /* qcow2 | raw */
+	int64_t size_bytes;
+	const char *backing_path, *backing_format; /* NULL: none; recorded in the header */
+	bool preallocate;                          /* raw: all of it; qcow2: metadata and space */
+};
+
+/* What streams move; `read` fills up to n bytes and returns how many (0: the end), `write` takes all n. Negative: an
+ * error code that ends the transfer. Called on the thread that called the driver. */
+struct volume_source {
+	int64_t (*read)(void *arg, void *buffer, size_t n, struct err *e);
+	void *arg;
+};
+struct volume_sink {
+	int (*write)(void *arg, const void *bytes, size_t n, struct err *e);
+	void *arg;
+};
+
+/* Long work of QEMU's block layer on one disk of a running domain. */
+enum block_job_type {
+	BLOCK_JOB_NONE,
+	BLOCK_JOB_PULL,
+	BLOCK_JOB_COPY,
+	BLOCK_JOB_COMMIT,
+	BLOCK_JOB_ACTIVE_COMMIT
+};
+struct block_job_info {
+	enum block_job_type type; /* NONE: no job (any more) */
+	int64_t done_bytes, total_bytes;
+	bool is_ready; /* copy, active commit: both sides are equal and stay so; may be ended */
+};
+enum block_job_end { BLOCK_JOB_CANCEL, BLOCK_JOB_PIVOT };
+
+enum snapshot_flags {
+	SNAPSHOT_DISK_ONLY = 1,
+	SNAPSHOT_LIVE = 2, /* with memory: the guest runs on while it is saved */
+};
+enum freeze_status { FREEZE_THAWED, FREEZE_FROZEN };
 
 struct driver {
 	const char *name;
 
 	/* Opens a connection and subscribes to events. May block without limit. `loop` is where
-	 * events go. */
+	 * events go; both are NULL for a connection that hears none (hypervisor/transfer.h). */
 	int (*open)(const char *uri, struct loop *loop, const struct driver_events *events,
 	        struct driver_connection **ret_connection, struct err *e);
 	/* May block. No event is delivered after it returns; callers on the core loop need not
@@ -199,23 +264,85 @@ struct driver {
 	int (*update_device)(struct driver_connection *c, const char *id, const char *device_xml,
 	        enum attach_flags flags, struct err *e);
 
-	/* Storage: directory pools for now. `ensure` defines, builds and starts what is missing. */
+	/* Storage. `ensure` defines, builds and starts what is missing; another definition of that name is ERR_CONFLICT. */
 	int (*pool_ensure)(
-	        struct driver_connection *c, const char *pool, const char *path, struct err *e);
+	        struct driver_connection *c, const struct pool_config *config, struct err *e);
+	/* Refreshes it first: may take as long as its storage does. */
 	int (*pool_info)(struct driver_connection *c, const char *pool, struct pool_info *ret_info,
 	        struct err *e);
-	/* Removes pool `pool` and, when empty, its directory; volumes stay. */
+	/* Stops and forgets pool `pool` and removes its directory when empty; volumes stay. Missing: success. */
 	int (*pool_remove)(struct driver_connection *c, const char *pool, struct err *e);
-	/* Existing volume with that name and capacity: success (the name carries an id of ours). */
-	int (*volume_create)(struct driver_connection *c, const char *pool, const char *volume,
-	        const char *format, int64_t size_bytes, struct err *e);
+	/* A secret of the host's libvirt (usage ceph | iscsi), private and kept; replaces its value. */
+	int (*secret_set)(struct driver_connection *c, const char *secret_id, const char *usage,
+	        const char *value, struct err *e);
+	int (*secret_remove)(struct driver_connection *c, const char *secret_id, struct err *e);
+	/* File mode 0600. Existing volume with that name and capacity: success (the name carries an id of ours). */
+	int (*volume_create)(struct driver_connection *c, const char *pool,
+	        const struct volume_config *config, struct err *e);
 	int (*volume_delete)(struct driver_connection *c, const char *pool, const char *volume,
 	        struct err *e); /* missing: success */
 	int (*volume_get)(struct driver_connection *c, const char *pool, const char *volume,
 	        struct volume_info *ret_info, struct err *e); /* ERR_NOT_FOUND */
-	/* Names of all volumes in the pool, NULL-terminated; caller frees each and the array. */
-	int (*volume_list)(
-	        struct driver_connection *c, const char *pool, char ***ret_names, struct err *e);
+	/* All volumes in the pool, after a refresh. */
+	int (*volume_list)(struct driver_connection *c, const char *pool,
+	        struct volume_info_list *ret_list, struct err *e);
+	/* Overwrites the whole volume with zeroes; blocks as long as that takes. Never for qcow2: its header would go. */
+	int (*volume_wipe)(
+	        struct driver_connection *c, const char *pool, const char *volume, struct err *e);
+	/* The volume's file byte by byte, whatever its format. Block for long: on a connection of their own
+	 * (hypervisor/transfer.h), never on a lane. */
+	int (*volume_upload)(struct driver_connection *c, const char *pool, const char *volume,
+	        int64_t offset, int64_t length, const struct volume_source *from, struct err *e);
+	int (*volume_download)(struct driver_connection *c, const char *pool, const char *volume,
+	        int64_t offset, int64_t length, const struct volume_sink *to, struct err *e);
+
+	/* Block jobs and disks of a running domain. A disk is named by the key it has in Berth (alias ua-disk-NAME);
+	 * ERR_NOT_FOUND without it. Layers are named by their source: the path of a file or block device, or NAME of a
+	 * network source, as in domain_source.path. */
+	int (*block_copy)(struct driver_connection *c, const char *id, const char *disk,
+	        const char *destination_xml,
+	        struct err *e); /* into an existing, empty volume; the whole chain */
+	/* top NULL: the active layer (ends READY, then PIVOT) */
+	int (*block_commit)(struct driver_connection *c, const char *id, const char *disk,
+	        const char *top, const char *base, struct err *e);
+	/* base NULL: everything into the active layer; else all between it and base */
+	int (*block_pull)(struct driver_connection *c, const char *id, const char *disk,
+	        const char *base, struct err *e);
+	int (*block_job_get)(struct driver_connection *c, const char *id, const char *disk,
+	        struct block_job_info *ret_info, struct err *e);
+	int (*block_job_end)(struct driver_connection *c, const char *id, const char *disk,
+	        enum block_job_end how, struct err *e); /* no job: success */
+	int (*block_resize)(struct driver_connection *c, const char *id, const char *disk,
+	        int64_t size_bytes, struct err *e);
+	int (*set_disk_limits)(struct driver_connection *c, const char *id, const char *disk,
+	        int64_t iops_limit, int64_t bytes_per_second_limit, struct err *e); /* 0: none */
+	/* The sources of a running domain's disk, top first; caller frees each and the NULL-terminated array. */
+	int (*disk_chain)(struct driver_connection *c, const char *id, const char *disk,
+	        char ***ret_paths, struct err *e);
+
+	/* External overlays that exist already (volume_create) and, unless DISK_ONLY, a memory file; no metadata of
+	 * libvirt's. All disks at one moment. */
+	int (*snapshot_create)(struct driver_connection *c, const char *id, const char *xml,
+	        unsigned flags, struct err *e);
+	/* The XML inside a memory file, with secrets; caller frees. */
+	int (*saved_xml)(struct driver_connection *c, const char *memory_path, char **ret_xml,
+	        struct err *e);
+	/* Starts the domain in `xml` from a memory file. Already running: success. */
+	int (*restore)(struct driver_connection *c, const char *id, const char *memory_path,
+	        const char *xml, bool paused, struct err *e);
+	/* A transient domain, paused (storage/carrier.h). Already there: success. */
+	int (*create_transient)(
+	        struct driver_connection *c, const char *id, const char *xml, struct err *e);
+	/* Removes all checkpoint metadata of a domain; none: success. */
+	int (*drop_checkpoints)(struct driver_connection *c, const char *id, struct err *e);
+	/* By the guest agent; each has a timeout of some seconds. */
+	int (*freeze)(struct driver_connection *c, const char *id, struct err *e);
+	int (*thaw)(struct driver_connection *c, const char *id, struct err *e);
+	int (*freeze_status)(struct driver_connection *c, const char *id,
+	        enum freeze_status *ret_status, struct err *e);
+	int (*set_guest_time)(
+	        struct driver_connection *c, const char *id, struct err *e); /* to now */
+
 	/* Whether a virtual network of that name exists and is active (ERR_NOT_FOUND,
 	 * ERR_WRONG_STATE). */
 	int (*network_check)(struct driver_connection *c, const char *network, struct err *e);

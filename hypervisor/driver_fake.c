@@ -24,8 +24,9 @@ static int fake_open(const char *uri, struct loop *loop, const struct driver_eve
 	if (rc != 0)
 		return rc;
 	struct driver_connection *c = xcalloc(1, sizeof(*c));
-	*c = (struct driver_connection){
-	        .host = h, .loop = loop, .events = *events, .next = h->connections, .refs = 1};
+	*c = (struct driver_connection){.host = h, .loop = loop, .next = h->connections, .refs = 1};
+	if (events)
+		c->events = *events;
 	h->connections = c;
 	h->stats.connections++;
 	pthread_mutex_unlock(&h->lock);
@@ -136,9 +137,31 @@ const struct driver driver_fake = {
         .pool_ensure = fake_pool_ensure,
         .pool_info = fake_pool_info,
         .pool_remove = fake_pool_remove,
+        .secret_set = fake_secret_set,
+        .secret_remove = fake_secret_remove,
         .volume_create = fake_volume_create,
         .volume_delete = fake_volume_delete,
         .volume_get = fake_volume_get,
         .volume_list = fake_volume_list,
+        .volume_wipe = fake_volume_wipe,
+        .volume_upload = fake_volume_upload,
+        .volume_download = fake_volume_download,
+        .block_copy = fake_block_copy,
+        .block_commit = fake_block_commit,
+        .block_pull = fake_block_pull,
+        .block_job_get = fake_block_job_get,
+        .block_job_end = fake_block_job_end,
+        .block_resize = fake_block_resize,
+        .set_disk_limits = fake_block_set_limits,
+        .disk_chain = fake_block_chain,
+        .snapshot_create = fake_snapshot_create,
+        .saved_xml = fake_saved_xml,
+        .restore = fake_restore,
+        .create_transient = fake_create_transient,
+        .drop_checkpoints = fake_drop_checkpoints,
+        .freeze = fake_agent_freeze,
+        .thaw = fake_agent_thaw,
+        .freeze_status = fake_agent_freeze_status,
+        .set_guest_time = fake_agent_set_time,
         .network_check = fake_network_check,
 };

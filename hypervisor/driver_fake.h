@@ -32,8 +32,9 @@ struct fake_behaviour {
 	const char *message; /* copied; NULL: a default */
 	int count;           /* how many calls it takes; 0: all */
 };
-/* `call` is a member's name in struct driver, or "*"; `domain` an id, or NULL for any. */
-void fake_script_set(const char *host, const char *call, const char *domain,
+/* `call` is a member's name in struct driver, or "*", and "volume_upload_block" and "volume_download_block" are the
+ * blocks of a stream; `object` is a domain's id or, for storage, libvirt's name of a pool, or NULL for any. */
+void fake_script_set(const char *host, const char *call, const char *object,
         const struct fake_behaviour *behaviour);
 /* Removes all rules of the host; what hangs on them goes on. */
 void fake_script_clear(const char *host);
@@ -63,7 +64,26 @@ void fake_domain_foreign_add(
 void fake_domain_foreign_remove(const char *host, const char *id);
 void fake_domain_foreign_start(const char *host, const char *id);
 void fake_domain_foreign_destroy(const char *host, const char *id);
+/* Block jobs go on by so many percent whenever they are looked at (50 at first; 0: they stand still). */
+void fake_jobs_set_step(const char *host, int percent);
+/* The job on that disk ends without effect, as when the target is full. */
+void fake_job_fail(const char *host, const char *id, const char *disk);
+/* As left by backups of an earlier life. */
+void fake_domain_set_checkpoints(const char *host, const char *id, int count);
+int fake_domain_count_checkpoints(const char *host, const char *id);
 /* Calls of this kind served so far (begun, not refused). */
 int64_t fake_host_count_calls(const char *host, const char *call);
 /* The network "default" is there and active on every host; others are added by this. */
 void fake_network_set(const char *host, const char *network, bool is_active);
+
+/*
+ * Storage. Volumes outlive the definition of their pool. Hosts whose pools have the same server and source see the same
+ * volumes; so do directories below /shared/. All others are local.
+ */
+void fake_pool_set_capacity(const char *host, const char *pool, int64_t capacity_bytes);
+/* What is there without Berth's doing: a LUN, a file somebody copied there; and one that somebody deletes or changes. */
+void fake_volume_foreign_add(const char *host, const char *pool, const char *volume,
+        const char *format, int64_t capacity_bytes);
+void fake_volume_foreign_remove(const char *host, const char *pool, const char *volume);
+/* A secret's value; caller frees. NULL: the host has no such secret. */
+char *fake_secret_get(const char *host, const char *secret_id);

@@ -10,11 +10,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 
-/* A body may free the domain. */
-typedef int (*body_fn)(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e);
-
-static int with_domain(struct driver_connection *c, const char *call, const char *id, body_fn body,
-        const void *arg, struct err *e)
+int fake_with_domain(struct driver_connection *c, const char *call, const char *id,
+        fake_body_fn body, const void *arg, struct err *e)
 {
 	int rc = fake_enter(c, call, id, e);
 	if (rc != 0)
@@ -26,7 +23,7 @@ static int with_domain(struct driver_connection *c, const char *call, const char
 	return rc;
 }
 
-static int not_running(const struct fake_domain *d, struct err *e)
+int fake_not_running(const struct fake_domain *d, struct err *e)
 {
 	return err_set(e, ERR_WRONG_STATE, "domain '%s' is not running", d->name);
 }
@@ -37,6 +34,7 @@ static void redefine(struct fake_domain *d, const struct fake_domain *parsed, co
 	free(d->xml);
 	d->xml = xstrdup(xml);
 	d->is_ours = parsed->is_ours;
+	d->is_carrier = parsed->is_carrier;
 	d->is_persistent = true;
 	if (!fake_domain_is_active(d))
 		fake_domain_read(d, xml);
@@ -112,7 +110,7 @@ static int rename_body(struct fake_host *h, struct fake_domain *d, const void *a
 
 int fake_rename(struct driver_connection *c, const char *id, const char *name, struct err *e)
 {
-	return with_domain(c, "rename", id, rename_body, name, e);
+	return fake_with_domain(c, "rename", id, rename_body, name, e);
 }
 
 static int start_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
@@ -126,14 +124,14 @@ static int start_body(struct fake_host *h, struct fake_domain *d, const void *ar
 
 int fake_start(struct driver_connection *c, const char *id, struct err *e)
 {
-	return with_domain(c, "start", id, start_body, NULL, e);
+	return fake_with_domain(c, "start", id, start_body, NULL, e);
 }
 
 static int shutdown_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
 {
 	enum shutdown_mode mode = *(const enum shutdown_mode *)arg;
 	if (!fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	if (mode == SHUTDOWN_AGENT && !d->has_agent)
 		return err_set(
 		        e, ERR_UNAVAILABLE, "the agent of domain '%s' is not connected", d->name);
@@ -145,7 +143,7 @@ static int shutdown_body(struct fake_host *h, struct fake_domain *d, const void 
 int fake_shutdown(
         struct driver_connection *c, const char *id, enum shutdown_mode mode, struct err *e)
 {
-	return with_domain(c, "shutdown", id, shutdown_body, &mode, e);
+	return fake_with_domain(c, "shutdown", id, shutdown_body, &mode, e);
 }
 
 static int destroy_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
@@ -159,14 +157,14 @@ static int destroy_body(struct fake_host *h, struct fake_domain *d, const void *
 
 int fake_destroy(struct driver_connection *c, const char *id, struct err *e)
 {
-	return with_domain(c, "destroy", id, destroy_body, NULL, e);
+	return fake_with_domain(c, "destroy", id, destroy_body, NULL, e);
 }
 
 static int reboot_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
 {
 	(void)arg;
 	if (!fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	fake_domain_emit(h, d, DOMAIN_EVENT_REBOOT);
 	return 0;
 }
@@ -174,12 +172,12 @@ static int reboot_body(struct fake_host *h, struct fake_domain *d, const void *a
 int fake_reboot(struct driver_connection *c, const char *id, enum shutdown_mode mode, struct err *e)
 {
 	(void)mode;
-	return with_domain(c, "reboot", id, reboot_body, NULL, e);
+	return fake_with_domain(c, "reboot", id, reboot_body, NULL, e);
 }
 
 int fake_hard_reset(struct driver_connection *c, const char *id, struct err *e)
 {
-	return with_domain(c, "reset", id, reboot_body, NULL, e);
+	return fake_with_domain(c, "reset", id, reboot_body, NULL, e);
 }
 
 static void change_state(struct fake_host *h, struct fake_domain *d, enum domain_state state)
@@ -195,35 +193,35 @@ static int pause_body(struct fake_host *h, struct fake_domain *d, const void *ar
 {
 	(void)arg;
 	if (!fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	change_state(h, d, DOMAIN_PAUSED);
 	return 0;
 }
 
 int fake_pause(struct driver_connection *c, const char *id, struct err *e)
 {
-	return with_domain(c, "pause", id, pause_body, NULL, e);
+	return fake_with_domain(c, "pause", id, pause_body, NULL, e);
 }
 
 static int resume_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
 {
 	(void)arg;
 	if (!fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	change_state(h, d, DOMAIN_RUNNING);
 	return 0;
 }
 
 int fake_resume(struct driver_connection *c, const char *id, struct err *e)
 {
-	return with_domain(c, "resume", id, resume_body, NULL, e);
+	return fake_with_domain(c, "resume", id, resume_body, NULL, e);
 }
 
 static int save_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
 {
 	(void)arg;
 	if (!fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	if (!d->is_persistent)
 		return err_set(e, ERR_WRONG_STATE, "domain '%s' is transient", d->name);
 	d->has_managed_save = true;
@@ -233,7 +231,7 @@ static int save_body(struct fake_host *h, struct fake_domain *d, const void *arg
 
 int fake_managed_save(struct driver_connection *c, const char *id, struct err *e)
 {
-	return with_domain(c, "managed_save", id, save_body, NULL, e);
+	return fake_with_domain(c, "managed_save", id, save_body, NULL, e);
 }
 
 static int save_remove_body(
@@ -248,14 +246,14 @@ static int save_remove_body(
 
 int fake_managed_save_remove(struct driver_connection *c, const char *id, struct err *e)
 {
-	return with_domain(c, "managed_save_remove", id, save_remove_body, NULL, e);
+	return fake_with_domain(c, "managed_save_remove", id, save_remove_body, NULL, e);
 }
 
 static int memory_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
 {
 	int64_t bytes = *(const int64_t *)arg;
 	if (!fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	if (bytes <= 0 || bytes > d->memory_bytes)
 		return err_set(e, ERR_INVALID,
 		        "memory of domain '%s' cannot be %lld bytes, its most is %lld", d->name,
@@ -267,7 +265,7 @@ static int memory_body(struct fake_host *h, struct fake_domain *d, const void *a
 
 int fake_set_memory_live(struct driver_connection *c, const char *id, int64_t bytes, struct err *e)
 {
-	return with_domain(c, "set_memory_live", id, memory_body, &bytes, e);
+	return fake_with_domain(c, "set_memory_live", id, memory_body, &bytes, e);
 }
 
 static int vcpus_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
@@ -275,7 +273,7 @@ static int vcpus_body(struct fake_host *h, struct fake_domain *d, const void *ar
 	(void)h;
 	int count = *(const int *)arg;
 	if (!fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	if (count <= 0 || count > d->vcpus)
 		return err_set(e, ERR_INVALID, "domain '%s' cannot have %d vCPUs, its most is %d",
 		        d->name, count, d->vcpus);
@@ -285,7 +283,7 @@ static int vcpus_body(struct fake_host *h, struct fake_domain *d, const void *ar
 
 int fake_set_vcpus_live(struct driver_connection *c, const char *id, int count, struct err *e)
 {
-	return with_domain(c, "set_vcpus_live", id, vcpus_body, &count, e);
+	return fake_with_domain(c, "set_vcpus_live", id, vcpus_body, &count, e);
 }
 
 static int cpu_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
@@ -293,7 +291,7 @@ static int cpu_body(struct fake_host *h, struct fake_domain *d, const void *arg,
 	(void)h;
 	const int64_t *values = arg;
 	if (!fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	if (values[0] != 0)
 		d->cpu_shares = values[0];
 	if (values[1] != 0)
@@ -305,7 +303,7 @@ int fake_set_cpu_live(struct driver_connection *c, const char *id, int64_t share
         int64_t limit_percent, struct err *e)
 {
 	const int64_t values[] = {shares, limit_percent};
-	return with_domain(c, "set_cpu_live", id, cpu_body, values, e);
+	return fake_with_domain(c, "set_cpu_live", id, cpu_body, values, e);
 }
 
 struct device_change {
@@ -320,7 +318,7 @@ static int device_body(struct fake_host *h, struct fake_domain *d, const void *a
 	bool is_live = (change->flags & ATTACH_LIVE) != 0;
 	char alias[64] = "";
 	if (is_live && !fake_domain_is_active(d))
-		return not_running(d, e);
+		return fake_not_running(d, e);
 	if (!d->xml)
 		d->xml = fake_xml_make(d);
 	if (is_live && !d->live_xml)
@@ -344,19 +342,19 @@ int fake_attach_device(struct driver_connection *c, const char *id, const char *
         enum attach_flags flags, struct err *e)
 {
 	struct device_change change = {device_xml, flags, FAKE_ATTACH};
-	return with_domain(c, "attach_device", id, device_body, &change, e);
+	return fake_with_domain(c, "attach_device", id, device_body, &change, e);
 }
 
 int fake_detach_device(struct driver_connection *c, const char *id, const char *device_xml,
         enum attach_flags flags, struct err *e)
 {
 	struct device_change change = {device_xml, flags, FAKE_DETACH};
-	return with_domain(c, "detach_device", id, device_body, &change, e);
+	return fake_with_domain(c, "detach_device", id, device_body, &change, e);
 }
 
 int fake_update_device(struct driver_connection *c, const char *id, const char *device_xml,
         enum attach_flags flags, struct err *e)
 {
 	struct device_change change = {device_xml, flags, FAKE_UPDATE};
-	return with_domain(c, "update_device", id, device_body, &change, e);
+	return fake_with_domain(c, "update_device", id, device_body, &change, e);
 }

@@ -17,6 +17,7 @@ void fake_domain_free(struct fake_domain *d)
 	free(d->name);
 	free(d->xml);
 	free(d->live_xml);
+	fake_jobs_drop(d);
 	free(d);
 }
 
@@ -73,16 +74,24 @@ void fake_domain_read(struct fake_domain *d, const char *xml)
 	memcpy(d->macs, parsed.macs, sizeof(d->macs));
 }
 
-void fake_domain_run(struct fake_host *h, struct fake_domain *d)
+void fake_domain_run_as(
+        struct fake_host *h, struct fake_domain *d, const char *xml, enum domain_state state)
 {
-	d->state = DOMAIN_RUNNING;
-	d->reason = DOMAIN_REASON_NONE;
+	char *live_xml = xstrdup(xml); /* may be the old one */
+	d->state = state;
+	d->reason = state == DOMAIN_PAUSED ? DOMAIN_REASON_USER : DOMAIN_REASON_NONE;
 	d->has_managed_save = false;
+	d->freeze = FREEZE_THAWED;
 	d->started_ns = clock_now_ns();
 	free(d->live_xml);
-	d->live_xml = xstrdup(d->xml);
-	fake_domain_read(d, d->xml);
+	d->live_xml = live_xml;
+	fake_domain_read(d, live_xml);
 	fake_domain_emit(h, d, DOMAIN_EVENT_STATE);
+}
+
+void fake_domain_run(struct fake_host *h, struct fake_domain *d)
+{
+	fake_domain_run_as(h, d, d->xml, DOMAIN_RUNNING);
 }
 
 void fake_domain_stop(struct fake_host *h, struct fake_domain *d, enum domain_reason reason)
@@ -90,6 +99,7 @@ void fake_domain_stop(struct fake_host *h, struct fake_domain *d, enum domain_re
 	d->state = DOMAIN_SHUTOFF;
 	d->reason = reason;
 	free(TAKE(d->live_xml));
+	fake_jobs_drop(d);
 	fake_domain_emit(h, d, DOMAIN_EVENT_STATE);
 	if (!d->is_persistent)
 		fake_domain_remove(h, d);
@@ -125,7 +135,8 @@ static void fill_info(const struct fake_domain *d, struct domain_info *ret)
 	        .reason = d->reason,
 	        .persistent = d->is_persistent,
 	        .has_managed_save = d->has_managed_save,
-	        .is_ours = d->is_ours};
+	        .is_ours = d->is_ours,
+	        .is_carrier = d->is_carrier};
 	memcpy(ret->id, d->id, sizeof(ret->id));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fake driver's hosts, scripts and events. Lock order: registry, host, loop's queue. A waiting
+ * The fake driver's hosts, scripts and events. Lock order: registry, host, stores or loop's queue. A waiting
  * call waits on its host's condition, which gives the lock away.
  */
 #include "hypervisor/driver_fake_internal.h"
@@ -47,7 +47,10 @@ static struct fake_host *make_host(const char *name)
 	h->names = map_new();
 	h->pools = map_new();
 	h->networks = map_new();
+	h->secrets = map_new();
 	h->calls = map_new();
+	h->memories = map_new();
+	h->job_step_percent = 50;
 	h->random = (uint64_t)clock_now_ns() | 1;
 	map_put(h->networks, "default", (void *)"active");
 	return h;
@@ -107,7 +110,9 @@ static void free_host(void *value)
 	map_free(h->names);
 	free_values(h->pools, free_pool);
 	map_free(h->networks);
+	free_values(h->secrets, free);
 	free_values(h->calls, free);
+	free_values(h->memories, free);
 	for (size_t i = 0; i < h->rules.len; i++)
 		free((char *)h->rules.items[i].behaviour.message);
 	VEC_DONE(&h->rules);
@@ -126,6 +131,7 @@ void fake_reset(void)
 	LOCK_SCOPE(&registry_lock);
 	if (registry)
 		free_values(TAKE(registry), free_host);
+	fake_stores_reset();
 }
 
 /* Events. */
@@ -158,6 +164,8 @@ static void hold(struct fake_host *h, struct fake_event *event)
 
 static void emit_to(struct driver_connection *c, const struct domain_event *domain_event)
 {
+	if (!c->loop)
+		return;
 	struct fake_event *event = xcalloc(1, sizeof(*event));
 	event->connection = c;
 	event->is_closed_event = !domain_event;
@@ -220,21 +228,21 @@ static bool is_empty(const struct fake_behaviour *b)
 	return b->delay_ms == 0 && !b->hang && b->error_code == 0;
 }
 
-void fake_script_set(const char *host, const char *call, const char *domain,
+void fake_script_set(const char *host, const char *call, const char *object,
         const struct fake_behaviour *behaviour)
 {
 	struct fake_host *h = fake_host_get(host);
 	LOCK_SCOPE(&h->lock);
-	const char *id = domain ? domain : "";
+	const char *id = object ? object : "";
 	for (size_t i = h->rules.len; i-- > 0;)
 		if (strcmp(h->rules.items[i].call, call) == 0 &&
-		        strcmp(h->rules.items[i].domain, id) == 0)
+		        strcmp(h->rules.items[i].object, id) == 0)
 			remove_rule(h, i);
 	if (!is_empty(behaviour)) {
 		struct fake_rule rule = {.number = ++h->last_rule, .behaviour = *behaviour};
 		rule.behaviour.message = xstrdup(behaviour->message);
 		snprintf(rule.call, sizeof(rule.call), "%s", call);
-		snprintf(rule.domain, sizeof(rule.domain), "%s", id);
+		snprintf(rule.object, sizeof(rule.object), "%s", id);
 		VEC_PUSH(&h->rules, rule);
 	}
 	pthread_cond_broadcast(&h->changed);
@@ -255,7 +263,7 @@ static bool rule_matches(const struct fake_rule *rule, const char *call, const c
 		return false;
 	if (strcmp(rule->call, "*") != 0 && strcmp(rule->call, call) != 0)
 		return false;
-	return rule->domain[0] == '\0' || (id && strcmp(rule->domain, id) == 0);
+	return rule->object[0] == '\0' || (id && strcmp(rule->object, id) == 0);
 }
 
 /* The newest rule that matches takes the call. */

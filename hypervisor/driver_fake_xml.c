@@ -71,11 +71,11 @@ static int64_t read_size(const xmlNode *node)
 	return value * 1024;
 }
 
-static bool has_our_metadata(const xmlNode *root)
+static bool has_mark(const xmlNode *root, const char *element)
 {
 	const xmlNode *metadata = child(root, "metadata");
 	for (const xmlNode *it = metadata ? metadata->children : NULL; it; it = it->next)
-		if (it->ns && it->ns->href &&
+		if (it->ns && it->ns->href && strcmp((const char *)it->name, element) == 0 &&
 		        strcmp((const char *)it->ns->href, DOMAIN_METADATA_URI) == 0)
 			return true;
 	return false;
@@ -134,7 +134,8 @@ int fake_xml_parse(const char *xml, struct fake_domain *ret_domain, struct err *
 		return rc;
 	read_sizes(root, &d);
 	read_macs(root, &d);
-	d.is_ours = has_our_metadata(root);
+	d.is_ours = has_mark(root, DOMAIN_MARK_VM);
+	d.is_carrier = has_mark(root, DOMAIN_MARK_CARRIER);
 	CLEANUP(cleanup_free) char *name = text_of(child(root, "name"));
 	if (str_is_empty(name))
 		return err_set(e, ERR_HYPERVISOR, "the domain XML has no name");

@@ -94,7 +94,7 @@ static int driver_open(const char *uri, struct loop *loop, const struct driver_e
 	c->is_test = is_test_connection(c->libvirt);
 	/* Refused by drivers that live in this process, which cannot fall silent. */
 	virConnectSetKeepAlive(c->libvirt, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
-	int r = libvirt_events_subscribe(c, loop, events, e);
+	int r = events ? libvirt_events_subscribe(c, loop, events, e) : 0;
 	if (r < 0)
 		return r;
 	*ret_connection = TAKE(c);
@@ -138,12 +138,34 @@ const struct driver driver_libvirt = {
         .attach_device = libvirt_live_attach_device,
         .detach_device = libvirt_live_detach_device,
         .update_device = libvirt_live_update_device,
-        .pool_ensure = libvirt_storage_pool_ensure,
-        .pool_info = libvirt_storage_pool_info,
-        .pool_remove = libvirt_storage_pool_remove,
-        .volume_create = libvirt_storage_volume_create,
-        .volume_delete = libvirt_storage_volume_delete,
-        .volume_get = libvirt_storage_volume_get,
-        .volume_list = libvirt_storage_volume_list,
+        .pool_ensure = libvirt_pool_ensure,
+        .pool_info = libvirt_pool_info,
+        .pool_remove = libvirt_pool_remove,
+        .secret_set = libvirt_secret_set,
+        .secret_remove = libvirt_secret_remove,
+        .volume_create = libvirt_volume_create,
+        .volume_delete = libvirt_volume_delete,
+        .volume_get = libvirt_volume_get,
+        .volume_list = libvirt_volume_list,
+        .volume_wipe = libvirt_volume_wipe,
+        .volume_upload = libvirt_volume_upload,
+        .volume_download = libvirt_volume_download,
+        .block_copy = libvirt_block_copy,
+        .block_commit = libvirt_block_commit,
+        .block_pull = libvirt_block_pull,
+        .block_job_get = libvirt_block_job_get,
+        .block_job_end = libvirt_block_job_end,
+        .block_resize = libvirt_block_resize,
+        .set_disk_limits = libvirt_block_set_limits,
+        .disk_chain = libvirt_block_chain,
+        .snapshot_create = libvirt_snapshot_create,
+        .saved_xml = libvirt_saved_xml,
+        .restore = libvirt_restore,
+        .create_transient = libvirt_create_transient,
+        .drop_checkpoints = libvirt_drop_checkpoints,
+        .freeze = libvirt_agent_freeze,
+        .thaw = libvirt_agent_thaw,
+        .freeze_status = libvirt_agent_freeze_status,
+        .set_guest_time = libvirt_agent_set_time,
         .network_check = libvirt_network_check,
 };

@@ -60,7 +60,7 @@ static int ask_all(struct driver_connection *c, struct host_facts *facts, struct
 		return r;
 	facts->is_test_driver = c->is_test;
 	facts->hostname = virConnectGetHostname(c->libvirt);
-	facts->has_libvirt_storage = virConnectNumOfStoragePools(c->libvirt) >= 0;
+	facts->has_libvirt_storage = libvirt_pool_is_supported(c);
 	ask_versions(c, facts);
 	ask_node(c, facts);
 	for (size_t i = 0; i < facts->n_archs && !c->is_test; i++)

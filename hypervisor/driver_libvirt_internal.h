@@ -86,21 +86,89 @@ int libvirt_live_detach_device(struct driver_connection *c, const char *id, cons
 int libvirt_live_update_device(struct driver_connection *c, const char *id, const char *device_xml,
         enum attach_flags flags, struct err *e);
 
-/* --- driver_libvirt_storage.c --- */
+/* --- driver_libvirt_block.c --- */
 
-int libvirt_storage_pool_ensure(
-        struct driver_connection *c, const char *pool, const char *path, struct err *e);
-int libvirt_storage_pool_info(
+int libvirt_block_copy(struct driver_connection *c, const char *id, const char *disk,
+        const char *destination_xml, struct err *e);
+int libvirt_block_commit(struct driver_connection *c, const char *id, const char *disk,
+        const char *top, const char *base, struct err *e);
+int libvirt_block_pull(struct driver_connection *c, const char *id, const char *disk,
+        const char *base, struct err *e);
+int libvirt_block_job_get(struct driver_connection *c, const char *id, const char *disk,
+        struct block_job_info *ret_info, struct err *e);
+int libvirt_block_job_end(struct driver_connection *c, const char *id, const char *disk,
+        enum block_job_end how, struct err *e);
+int libvirt_block_resize(struct driver_connection *c, const char *id, const char *disk,
+        int64_t size_bytes, struct err *e);
+int libvirt_block_set_limits(struct driver_connection *c, const char *id, const char *disk,
+        int64_t iops_limit, int64_t bytes_per_second_limit, struct err *e);
+int libvirt_block_chain(struct driver_connection *c, const char *id, const char *disk,
+        char ***ret_paths, struct err *e);
+
+/* --- driver_libvirt_snapshot.c --- */
+
+int libvirt_snapshot_create(struct driver_connection *c, const char *id, const char *xml,
+        unsigned flags, struct err *e);
+int libvirt_saved_xml(
+        struct driver_connection *c, const char *memory_path, char **ret_xml, struct err *e);
+int libvirt_restore(struct driver_connection *c, const char *id, const char *memory_path,
+        const char *xml, bool paused, struct err *e);
+int libvirt_create_transient(
+        struct driver_connection *c, const char *id, const char *xml, struct err *e);
+int libvirt_drop_checkpoints(struct driver_connection *c, const char *id, struct err *e);
+
+/* --- driver_libvirt_agent.c --- */
+
+int libvirt_agent_freeze(struct driver_connection *c, const char *id, struct err *e);
+int libvirt_agent_thaw(struct driver_connection *c, const char *id, struct err *e);
+int libvirt_agent_freeze_status(
+        struct driver_connection *c, const char *id, enum freeze_status *ret_status, struct err *e);
+int libvirt_agent_set_time(struct driver_connection *c, const char *id, struct err *e);
+
+/* --- driver_libvirt_pool.c --- */
+
+void cleanup_libvirt_pool(virStoragePoolPtr *pool);
+int libvirt_pool_find(
+        struct driver_connection *c, const char *name, virStoragePoolPtr *ret_pool, struct err *e);
+/* ERR_BUSY while someone makes a volume in it; after any other error the pool is stopped. */
+int libvirt_pool_refresh(virStoragePoolPtr pool, struct err *e);
+/* Whether the host's libvirt has storage pools at all. */
+bool libvirt_pool_is_supported(struct driver_connection *c);
+int libvirt_pool_get_type(virStoragePoolPtr pool, char ret_type[16], struct err *e);
+int libvirt_pool_ensure(
+        struct driver_connection *c, const struct pool_config *config, struct err *e);
+int libvirt_pool_info(
         struct driver_connection *c, const char *pool, struct pool_info *ret_info, struct err *e);
-int libvirt_storage_pool_remove(struct driver_connection *c, const char *pool, struct err *e);
-int libvirt_storage_volume_create(struct driver_connection *c, const char *pool, const char *volume,
-        const char *format, int64_t size_bytes, struct err *e);
-int libvirt_storage_volume_delete(
+int libvirt_pool_remove(struct driver_connection *c, const char *pool, struct err *e);
+
+/* --- driver_libvirt_volume.c --- */
+
+void cleanup_libvirt_volume(virStorageVolPtr *volume);
+int libvirt_volume_find(struct driver_connection *c, const char *pool, const char *volume,
+        virStorageVolPtr *ret_volume, struct err *e);
+int libvirt_volume_create(struct driver_connection *c, const char *pool,
+        const struct volume_config *config, struct err *e);
+int libvirt_volume_delete(
         struct driver_connection *c, const char *pool, const char *volume, struct err *e);
-int libvirt_storage_volume_get(struct driver_connection *c, const char *pool, const char *volume,
+int libvirt_volume_wipe(
+        struct driver_connection *c, const char *pool, const char *volume, struct err *e);
+int libvirt_volume_get(struct driver_connection *c, const char *pool, const char *volume,
         struct volume_info *ret_info, struct err *e);
-int libvirt_storage_volume_list(
-        struct driver_connection *c, const char *pool, char ***ret_names, struct err *e);
+int libvirt_volume_list(struct driver_connection *c, const char *pool,
+        struct volume_info_list *ret_list, struct err *e);
+
+/* --- driver_libvirt_stream.c --- */
+
+int libvirt_volume_upload(struct driver_connection *c, const char *pool, const char *volume,
+        int64_t offset, int64_t length, const struct volume_source *from, struct err *e);
+int libvirt_volume_download(struct driver_connection *c, const char *pool, const char *volume,
+        int64_t offset, int64_t length, const struct volume_sink *to, struct err *e);
+
+/* --- driver_libvirt_secret.c, driver_libvirt_network.c --- */
+
+int libvirt_secret_set(struct driver_connection *c, const char *secret_id, const char *usage,
+        const char *value, struct err *e);
+int libvirt_secret_remove(struct driver_connection *c, const char *secret_id, struct err *e);
 int libvirt_network_check(struct driver_connection *c, const char *network, struct err *e);
 
 /* --- driver_libvirt_facts.c --- */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/str.h"
 #include "base/vec.h"
 #include "hypervisor/domain_xml.h"
 #include "hypervisor/driver_libvirt_internal.h"
@@ -100,7 +101,8 @@ static int read_mark(virDomainPtr domain, struct domain_info *info, struct err *
 {
 	char *element CLEANUP(cleanup_free) = virDomainGetMetadata(domain,
 	        VIR_DOMAIN_METADATA_ELEMENT, DOMAIN_METADATA_URI, VIR_DOMAIN_AFFECT_CURRENT);
-	info->is_ours = element != NULL;
+	info->is_carrier = element && str_starts_with(element, "<" DOMAIN_MARK_CARRIER);
+	info->is_ours = element && !info->is_carrier;
 	if (element || libvirt_error_number() == VIR_ERR_NO_DOMAIN_METADATA)
 		return 0;
 	return libvirt_domain_error(domain, "reading the metadata of", e);

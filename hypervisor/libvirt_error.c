@@ -29,6 +29,11 @@ struct row {
 	"use "                                                                                     \
 	"accelerator tcg"
 #define HINT_SOCKET "is libvirtd running there? systemctl start libvirtd"
+#define HINT_BACKEND                                                                               \
+	"install libvirt's driver for such pools on the host and restart libvirtd (Debian: "       \
+	"libvirt-daemon-driver-storage-iscsi-direct, -rbd, -gluster, -zfs)"
+#define HINT_SECRET "do the pool's user and secret belong together?"
+#define HINT_SERVER "is the server of this pool up, and can the host reach it?"
 #define HINT_FILE                                                                                  \
 	"the host's QEMU user or its AppArmor or SELinux policy has no access to this path: keep " \
 	"files in a pool's directory"
@@ -83,6 +88,8 @@ static const struct row rows[] = {
         {ANY, ANY, "No space left on device", ERR_DISK_FULL,
                 "free space on the host's file system"},
         {ANY, ANY, "Disk quota exceeded", ERR_DISK_FULL, "free space on the host's file system"},
+        {ANY, ANY, "Not enough free space in pool", ERR_DISK_FULL, "free space in the pool"},
+        {ANY, ANY, "insufficient free space", ERR_DISK_FULL, "free space in the volume group"},
         {ANY, ANY, "does not support virt type 'kvm'", ERR_UNSUPPORTED, HINT_KVM},
         {ANY, ANY, "KVM kernel module", ERR_UNSUPPORTED, HINT_KVM},
         {ANY, ANY, "/dev/kvm", ERR_UNSUPPORTED, HINT_KVM},
@@ -111,6 +118,21 @@ static const struct row rows[] = {
         {ANY, ANY, "guest CPU doesn't match", ERR_UNSUPPORTED,
                 "choose the CPU model host or maximum"},
 
+        /* Pools. */
+        {VIR_FROM_STORAGE, ANY, "has asynchronous jobs running", ERR_BUSY,
+                "a volume is being made in the pool"},
+        {VIR_FROM_STORAGE, ANY, "is still in use", ERR_BUSY,
+                "another call to libvirt works on this volume"},
+        {VIR_FROM_STORAGE, ANY, "is still being allocated", ERR_BUSY, NULL},
+        {VIR_FROM_STORAGE, ANY, "missing backend for pool type", ERR_UNSUPPORTED, HINT_BACKEND},
+        {VIR_FROM_STORAGE, VIR_ERR_OPERATION_INVALID, "is not active", ERR_UNAVAILABLE, NULL},
+        {VIR_FROM_STORAGE, ANY, "authentication failed", ERR_HOST_PERMISSION, HINT_SECRET},
+        {VIR_FROM_STORAGE, ANY, "Failed to connect to LUN", ERR_UNAVAILABLE, HINT_SERVER},
+        {VIR_FROM_STORAGE, ANY, "failed to connect to the RADOS monitor", ERR_UNAVAILABLE,
+                HINT_SERVER},
+        {VIR_FROM_STORAGE, ANY, "No such device", ERR_UNSUPPORTED,
+                "the host's kernel does not know this file system"},
+
         /* Files. */
         {ANY, ANY, "Failed to get \"write\" lock", ERR_IN_USE,
                 "another process has this disk open"},
@@ -127,6 +149,7 @@ static const struct row rows[] = {
         {ANY, VIR_ERR_NO_DOMAIN, NULL, ERR_NOT_FOUND, NULL},
         {ANY, VIR_ERR_NO_STORAGE_POOL, NULL, ERR_NOT_FOUND, NULL},
         {ANY, VIR_ERR_NO_STORAGE_VOL, NULL, ERR_NOT_FOUND, NULL},
+        {ANY, VIR_ERR_NO_SECRET, NULL, ERR_NOT_FOUND, NULL},
         {ANY, VIR_ERR_NO_NETWORK, NULL, ERR_NOT_FOUND,
                 "virsh net-list --all on the host lists them"},
         {ANY, VIR_ERR_DEVICE_MISSING, NULL, ERR_NOT_FOUND, NULL},

@@ -10,6 +10,11 @@
  * (the program's symbols come first), remembers per thread what was attached last, and destroys it when that
  * thread's loop over the same context has ended. A source that has removed itself is destroyed already: then
  * nothing happens. A libvirt with the fix is not disturbed.
+ *
+ * The wake-up itself can be lost, too: the thread with a call to send quits the other one's loop, and when that one has
+ * let go of the connection but is not in the loop yet, GLib forgets it. The call is then sent with the next one: seen as
+ * calls that took until the next heartbeat beside one that hung (each 16th). So a quit from another thread also leaves a
+ * source behind which quits the loop once it runs; at worst it runs once more than needed.
  */
 #include "hypervisor/libvirt_guard.h"
 
@@ -24,6 +29,7 @@ typedef struct _GMainLoop GMainLoop;
 
 unsigned g_source_attach(GSource *source, GMainContext *context);
 void g_main_loop_run(GMainLoop *loop);
+void g_main_loop_quit(GMainLoop *loop);
 
 static struct {
 	unsigned (*attach)(GSource *source, GMainContext *context);
@@ -32,6 +38,14 @@ static struct {
 	GSource *(*ref)(GSource *source);
 	void (*unref)(GSource *source);
 	void (*destroy)(GSource *source);
+	void (*quit)(GMainLoop *loop);
+	GMainLoop *(*ref_loop)(GMainLoop *loop);
+	void (*unref_loop)(void *loop);
+	int (*is_owner)(GMainContext *context);
+	GSource *(*new_idle)(void);
+	void (*set_priority)(GSource *source, int priority);
+	void (*set_callback)(
+	        GSource *source, int (*call)(void *loop), void *loop, void (*release)(void *loop));
 } glib; /* immutable after libvirt_guard_init */
 
 /* Of this thread: between an attach and the end of the loop that serves it. */
@@ -61,6 +75,14 @@ void libvirt_guard_init(void)
 	glib.ref = (GSource * (*)(GSource *)) dlsym(RTLD_DEFAULT, "g_source_ref");
 	glib.unref = (void (*)(GSource *))dlsym(RTLD_DEFAULT, "g_source_unref");
 	glib.destroy = (void (*)(GSource *))dlsym(RTLD_DEFAULT, "g_source_destroy");
+	glib.quit = (void (*)(GMainLoop *))dlsym(RTLD_NEXT, "g_main_loop_quit");
+	glib.ref_loop = (GMainLoop * (*)(GMainLoop *)) dlsym(RTLD_DEFAULT, "g_main_loop_ref");
+	glib.unref_loop = (void (*)(void *))dlsym(RTLD_DEFAULT, "g_main_loop_unref");
+	glib.is_owner = (int (*)(GMainContext *))dlsym(RTLD_DEFAULT, "g_main_context_is_owner");
+	glib.new_idle = (GSource * (*)(void)) dlsym(RTLD_DEFAULT, "g_idle_source_new");
+	glib.set_priority = (void (*)(GSource *, int))dlsym(RTLD_DEFAULT, "g_source_set_priority");
+	glib.set_callback = (void (*)(GSource *, int (*)(void *), void *, void (*)(void *)))dlsym(
+	        RTLD_DEFAULT, "g_source_set_callback");
 }
 
 unsigned g_source_attach(GSource *source, GMainContext *context)
@@ -81,4 +103,25 @@ void g_main_loop_run(GMainLoop *loop)
 		glib.destroy(attached);
 		forget(NULL);
 	}
+}
+
+/* In the loop's thread; 0: not again. */
+static int quit_now(void *loop)
+{
+	glib.quit(loop);
+	return 0;
+}
+
+void g_main_loop_quit(GMainLoop *loop)
+{
+	libvirt_guard_init();
+	glib.quit(loop);
+	GMainContext *context = glib.get_context(loop);
+	if (glib.is_owner(context))
+		return;
+	GSource *later = glib.new_idle();
+	glib.set_priority(later, 0);
+	glib.set_callback(later, quit_now, glib.ref_loop(loop), glib.unref_loop);
+	glib.attach(later, context);
+	glib.unref(later);
 }

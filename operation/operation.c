@@ -57,6 +57,11 @@ bool operation_is_undoing(const struct operation *op)
 	return op->undoing;
 }
 
+bool operation_is_abandoned(const struct operation *op)
+{
+	return op->engine->stopped;
+}
+
 void *operation_context(const struct operation *op)
 {
 	return op->engine->context;

@@ -78,6 +78,12 @@ struct operation_kind {
 	        const struct err *error, struct err *e);
 	/* Core loop: a cancel arrived while a step runs; it may end its step early. May be NULL. */
 	void (*on_cancel)(struct operation *op);
+	/*
+	 * What kind of work it is and which kinds of work it may run beside in one queue, as bits that the kinds of one
+	 * queue agree on (compute/vm_jobs.h). An operation begins when each earlier unfinished one of its queue is in its
+	 * `beside` and it in theirs. 0, 0: alone.
+	 */
+	unsigned job, beside;
 };
 
 /* ---- for the steps (core loop) ---- */
@@ -90,6 +96,8 @@ json_t *operation_memory(
         const struct operation *op); /* borrowed; what a step sets here is durable with its end */
 bool operation_is_cancelled(const struct operation *op);
 bool operation_is_undoing(const struct operation *op);
+/* The engine was stopped: what the step still does is left to the next start, so what only waits should end. */
+bool operation_is_abandoned(const struct operation *op);
 void *operation_context(const struct operation *op); /* the engine's context pointer */
 struct loop *operation_loop(const struct operation *op);
 /* Ends the running step: rc 0, or the error (copied). Core loop, once per run or undo. */
@@ -100,6 +108,9 @@ void operation_step_done(struct operation *op, int rc, const struct err *e);
 void operation_step_done_storing(struct operation *op,
         int (*store)(struct db *db, void *arg, struct err *e), void *arg,
         void (*release)(void *arg));
+/* Core loop, in a step: what the operation found or made, shown as `result` once the step has ended. Takes over `result`
+ * (a JSON object, no secrets); members of the same name are replaced. */
+void operation_add_result(struct operation *op, json_t *result);
 /* Shown to users; persisted at most once a second. */
 void operation_progress(struct operation *op, int percent, int64_t done_bytes, int64_t total_bytes);
 
@@ -133,6 +144,11 @@ void operation_engine_wait(struct operation_engine *engine, const char *id, int6
 void operation_engine_count(struct operation_engine *engine, int *ret_running, int *ret_queued);
 
 /* ---- for mutations (writer thread, inside a job) ---- */
+/* Who asked for work, and how long it may wait for its host. */
+struct operation_asked {
+	const char *requested_by, *request_id; /* request_id may be NULL */
+	int64_t deadline_ms;                   /* wall; 0: the engine's patience */
+};
 struct operation_request {
 	const char *kind;
 	const char *target_kind, *target_id, *target_name;
@@ -152,5 +168,8 @@ int operation_cancel(struct db *db, struct operation_engine *engine, const char 
 /* The oldest unfinished operation on that queue: *ret_id is "" if there is none. Any connection. */
 int operation_find_busy(struct db *db, const char *queue, char ret_id[UUID_TEXT_SIZE],
         char ret_kind[64], struct err *e);
+/* As above, but for operations of the kinds in `but` (NULL-terminated). */
+int operation_find_busy_but(struct db *db, const char *queue, const char *const *but,
+        char ret_id[UUID_TEXT_SIZE], char ret_kind[64], struct err *e);
 /* Forgets operations that ended before `before_ms`. Writer thread. */
 int operation_prune(struct db *db, int64_t before_ms, struct err *e);

@@ -104,6 +104,12 @@ static const struct field fields[] = {
                 .offset = offsetof(struct operation_row, error),
                 .doc = "The problem (RFC 9457) that made it fail, with the step; null if there is "
                        "none."},
+        {.name = "result",
+                .type = FIELD_JSON,
+                .flags = FIELD_READ_ONLY | FIELD_NULLABLE,
+                .offset = offsetof(struct operation_row, memory),
+                .doc = "What its steps found or made so far, by kind; null if nothing, or if it "
+                       "was undone."},
         TEXT(requested_by, 0, "Who asked for it; 'berth' for our own work."),
         TIME(created_at, FIELD_FILTER | FIELD_SORT, "When it was asked for."),
         TIME(started_at, FIELD_NULLABLE, "When its first step began."),
@@ -199,6 +205,19 @@ static void encode_progress(const struct operation_row *row, struct json_writer 
 	json_object_end(w);
 }
 
+/* Of an operation that was turned back nothing is left to show. */
+static void encode_result(const struct operation_row *row, struct json_writer *w)
+{
+	bool may_have = row->memory && !row->undoing && row->state != OPERATION_FAILED &&
+	                row->state != OPERATION_CANCELLED &&
+	                strstr(row->memory, "\"" OPERATION_RESULT "\"");
+	json_t *memory = may_have ? json_loads(row->memory, 0, NULL) : NULL;
+	const json_t *result = json_object_get(memory, OPERATION_RESULT);
+	char *text CLEANUP(cleanup_free) = result ? json_dumps(result, JSON_COMPACT) : NULL;
+	json_member_raw(w, "result", text ? text : "null");
+	json_decref(memory);
+}
+
 void operation_encode(const struct operation_engine *engine, const struct operation_row *row,
         struct json_writer *w)
 {
@@ -210,6 +229,7 @@ void operation_encode(const struct operation_engine *engine, const struct operat
 	encode_progress(row, w);
 	json_member_string(w, "reason", row->reason);
 	json_member_raw(w, "error", row->error ? row->error : "null");
+	encode_result(row, w);
 	json_member_string(w, "requested_by", row->requested_by);
 	json_member_time(w, "created_at", row->created_at);
 	json_member_time(w, "started_at", row->started_at);

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -61,7 +62,7 @@ static void adopt(struct operation_engine *engine, struct operation *op)
 	map_put(engine->operations, op->id, op);
 	atomic_fetch_add(&engine->n_queued, 1);
 	operation_queue_append(op);
-	if (!engine->stopped && operation_queue_is_first(op))
+	if (!engine->stopped && operation_queue_may_begin(op))
 		operation_begin(op);
 }
 
@@ -129,21 +130,44 @@ static int load_row(void *arg, const struct operation_row *row, struct err *e)
 	map_put(engine->operations, op->id, op);
 	atomic_fetch_add(&engine->n_queued, 1);
 	operation_queue_append(op);
+	struct loaded_id loaded;
+	memcpy(loaded.id, op->id, sizeof(loaded.id));
+	VEC_PUSH(&engine->loaded, loaded);
 	return 0;
 }
 
-static void begin_all(void *arg)
+/* Those in line that were cancelled before the restart end now, as they would have. */
+static void take_up(struct operation *op)
+{
+	if (op->activity != OPERATION_IN_LINE)
+		return; /* its turn came meanwhile */
+	if (operation_queue_may_begin(op))
+		operation_begin(op);
+	else if (operation_is_cancelled(op))
+		operation_take_cancel(op);
+}
+
+/* Some of them in each turn, so that thousands do not hold the loop. */
+static void take_up_some(void *arg)
 {
 	struct operation_engine *engine = arg;
-	if (!engine->stopped)
-		operation_queue_begin_all(engine);
+	for (int n = 0; n < BEGIN_PER_TURN && engine->n_looked_at < engine->loaded.len; n++) {
+		const struct loaded_id *loaded = &engine->loaded.items[engine->n_looked_at++];
+		struct operation *op = map_get(engine->operations, loaded->id);
+		if (op && !engine->stopped)
+			take_up(op);
+	}
+	if (engine->n_looked_at < engine->loaded.len && !engine->stopped)
+		loop_post(engine->loop, take_up_some, engine);
+	else
+		VEC_DONE(&engine->loaded);
 }
 
 int operation_engine_load(struct operation_engine *engine, struct db *db, struct err *e)
 {
 	int rc = operation_store_each_active(db, load_row, engine, e);
 	if (rc == 0)
-		loop_post(engine->loop, begin_all, engine);
+		loop_post(engine->loop, take_up_some, engine);
 	return rc;
 }
 
@@ -208,6 +232,7 @@ void operation_engine_free(struct operation_engine *engine)
 		operation_free(value);
 	map_free(engine->operations);
 	operation_queue_free_all(engine);
+	VEC_DONE(&engine->loaded);
 	map_free(engine->kinds);
 	operation_fault_done(&engine->fault);
 	pthread_mutex_destroy(&engine->lock);

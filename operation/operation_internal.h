@@ -18,9 +18,12 @@
 #include "operation/operation.h"
 #include "operation/operation_store.h"
 
+/* The member of an operation's memory that operation_add_result fills. */
+#define OPERATION_RESULT "result"
+
 /* What an operation is doing right now; the table of allowed moves is in operation_tick.c. */
 enum operation_activity {
-	OPERATION_IN_LINE,    /* not begun: others of its queue are before it */
+	OPERATION_IN_LINE,    /* not begun: what it may not run beside is before it in its queue */
 	OPERATION_STEPPING,   /* a step's run or undo is under way */
 	OPERATION_RESTING,    /* for its host, or before an undo is tried again: poke or timer */
 	OPERATION_PERSISTING, /* its next state is being written (or written again after a failure)
@@ -111,7 +114,7 @@ struct operation {
 	struct operation *queue_next, *queue_previous;
 };
 
-/* One queue key with work. */
+/* One queue key with work, in order of creation. */
 struct operation_queue {
 	struct operation *first, *last;
 };
@@ -122,6 +125,13 @@ struct inbox_item {
 	char id[UUID_TEXT_SIZE];
 	struct operation *op;            /* owned, INBOX_ADOPT */
 	struct operation_waiter *waiter; /* owned, INBOX_WAIT */
+};
+
+/* So many unfinished operations are taken up again in one turn of the loop. */
+#define BEGIN_PER_TURN 50
+
+struct loaded_id {
+	char id[UUID_TEXT_SIZE];
 };
 
 struct fault {
@@ -137,6 +147,9 @@ struct operation_engine {
 	struct map *queues;     /* key -> struct operation_queue *, owned */
 	struct operation_times times;
 	struct fault fault;
+	VEC(struct loaded_id)
+	loaded; /* unfinished at the start and not looked at yet, in order of creation */
+	size_t n_looked_at; /* of those */
 	bool stopped;
 	_Atomic int n_running, n_queued;
 	pthread_mutex_t lock; /* guards only `inbox`, never held across a call */
@@ -156,7 +169,9 @@ struct operation_news {
 int operation_change_add(struct db *db, const struct operation_news *news, struct err *e);
 
 /* operation_tick.c (core loop) */
-void operation_begin(struct operation *op); /* it is first in its queue */
+void operation_begin(struct operation *op); /* its turn in its queue has come */
+/* Whether an earlier process may have run a step of it. */
+bool operation_may_have_begun(const struct operation *op);
 void operation_take_cancel(struct operation *op);
 void operation_take_poke(struct operation *op);
 /* The persist job came back for good: op->persist holds the results. */
@@ -176,11 +191,10 @@ int operation_next_pause_ms(struct operation *op);
 
 /* operation_queue.c (core loop) */
 void operation_queue_append(struct operation *op);
-/* Takes it out; the next in line begins. */
+/* Takes it out; those whose turn has come thereby begin. */
 void operation_queue_leave(struct operation *op);
-bool operation_queue_is_first(const struct operation *op);
-/* After loading: begins what is first everywhere. */
-void operation_queue_begin_all(struct operation_engine *engine);
+/* Whether all before it in its queue may run beside it. */
+bool operation_queue_may_begin(const struct operation *op);
 void operation_queue_free_all(struct operation_engine *engine);
 
 /* operation_wait.c (core loop) */

@@ -1,16 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queues: operations with the same key run one after another; the first in line is the one that
- * runs. Core loop only. */
+/*
+ * Queues: operations with the same key, in order of creation. One begins when each before it is of a kind that its own
+ * kind may run beside, and the other way round; as what waits counts as well, nothing overtakes what it may not run
+ * beside. Core loop only.
+ */
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "operation/operation_internal.h"
 
-static void begin_first(struct operation_queue *queue)
+/* What stands before a place in the line, in sum. */
+struct ahead {
+	unsigned jobs;   /* of all */
+	unsigned beside; /* what each of them allows */
+	bool is_closed;  /* one of them runs alone: nothing behind it begins */
+};
+
+static struct ahead nothing_ahead(void)
 {
-	struct operation *op = queue->first;
-	if (op && op->activity == OPERATION_IN_LINE && !op->engine->stopped)
-		operation_begin(op);
+	return (struct ahead){.beside = ~0u};
+}
+
+static unsigned job_of(const struct operation *op)
+{
+	return op->kind ? op->kind->job : 0;
+}
+
+static unsigned beside_of(const struct operation *op)
+{
+	return op->kind ? op->kind->beside : 0;
+}
+
+static bool is_free(const struct operation *op)
+{
+	return op->queue_previous == NULL;
+}
+
+static bool may_begin(const struct operation *op, const struct ahead *ahead)
+{
+	unsigned job = job_of(op);
+	return is_free(op) || (!ahead->is_closed && job != 0 && (job & ~ahead->beside) == 0 &&
+	                              (ahead->jobs & ~beside_of(op)) == 0);
+}
+
+static void pass(struct ahead *ahead, const struct operation *op)
+{
+	ahead->jobs |= job_of(op);
+	ahead->beside &= beside_of(op);
+	ahead->is_closed = ahead->is_closed || job_of(op) == 0 || ahead->beside == 0;
+}
+
+static void begin_those_whose_turn_has_come(struct operation_queue *queue)
+{
+	struct ahead ahead = nothing_ahead();
+	for (struct operation *op = queue->first; op && !ahead.is_closed; op = op->queue_next) {
+		if (op->activity == OPERATION_IN_LINE && !op->engine->stopped &&
+		        may_begin(op, &ahead))
+			operation_begin(op);
+		pass(&ahead, op);
+	}
+}
+
+bool operation_queue_may_begin(const struct operation *op)
+{
+	const struct operation_queue *queue = map_get(op->engine->queues, op->queue);
+	struct ahead ahead = nothing_ahead();
+	for (const struct operation *before = queue->first; before != op && !ahead.is_closed;
+	        before = before->queue_next)
+		pass(&ahead, before);
+	return may_begin(op, &ahead);
 }
 
 void operation_queue_append(struct operation *op)
@@ -43,35 +101,9 @@ void operation_queue_leave(struct operation *op)
 		queue->last = op->queue_previous;
 	op->queue_next = op->queue_previous = NULL;
 	if (queue->first)
-		begin_first(queue);
+		begin_those_whose_turn_has_come(queue);
 	else
 		free(map_remove(queues, op->queue));
-}
-
-bool operation_queue_is_first(const struct operation *op)
-{
-	const struct operation_queue *queue = map_get(op->engine->queues, op->queue);
-	return queue && queue->first == op;
-}
-
-/* Those in line behind the first that were cancelled before the restart end now, as they would
- * have. */
-static void cancel_rest(struct operation_queue *queue)
-{
-	for (struct operation *op = queue->first; op; op = op->queue_next)
-		if (op != queue->first && op->activity == OPERATION_IN_LINE &&
-		        operation_is_cancelled(op))
-			operation_take_cancel(op);
-}
-
-void operation_queue_begin_all(struct operation_engine *engine)
-{
-	size_t cursor = 0;
-	void *queue;
-	while (map_next(engine->queues, &cursor, NULL, &queue)) {
-		begin_first(queue);
-		cancel_rest(queue);
-	}
 }
 
 void operation_queue_free_all(struct operation_engine *engine)

@@ -16,8 +16,8 @@
 
 SQL(operation_by_id, 0, "SELECT " COLUMNS "FROM operation WHERE id = ?");
 SQL(operation_active, SQL_SCAN, "SELECT " COLUMNS "FROM operation WHERE ended_at = 0 ORDER BY seq");
-SQL(operation_oldest_on_queue, 0,
-        "SELECT id, kind FROM operation WHERE queue = ? AND ended_at = 0 ORDER BY seq LIMIT 1");
+SQL(operation_unfinished_on_queue, 0,
+        "SELECT id, kind FROM operation WHERE queue = ? AND ended_at = 0 ORDER BY seq");
 SQL(operation_cancel_flag, 0, "SELECT cancel FROM operation WHERE id = ? AND ended_at = 0");
 SQL(operation_insert, 0,
         "INSERT INTO operation (id, kind, target_kind, target_id, target_name, host_id, queue, "
@@ -231,19 +231,35 @@ int operation_store_is_cancelled(struct db *db, const char *id, bool *ret_cancel
 	return 0;
 }
 
-int operation_find_busy(struct db *db, const char *queue, char ret_id[UUID_TEXT_SIZE],
-        char ret_kind[64], struct err *e)
+static bool is_in(const char *const *names, const char *name)
+{
+	while (*names && strcmp(*names, name) != 0)
+		names++;
+	return *names != NULL;
+}
+
+int operation_find_busy_but(struct db *db, const char *queue, const char *const *but,
+        char ret_id[UUID_TEXT_SIZE], char ret_kind[64], struct err *e)
 {
 	CLEANUP(statement_done) struct statement *s = NULL;
-	int rc = db_prepare(db, operation_oldest_on_queue.text, &s, e);
+	int rc = db_prepare(db, operation_unfinished_on_queue.text, &s, e);
 	if (rc < 0)
 		return rc;
 	statement_bind_text(s, 1, queue);
-	if ((rc = statement_step(s, e)) < 0)
+	while ((rc = statement_step(s, e)) == 1 && is_in(but, statement_text(s, 1)))
+		;
+	if (rc < 0)
 		return rc;
 	snprintf(ret_id, UUID_TEXT_SIZE, "%s", rc == 1 ? statement_text(s, 0) : "");
 	snprintf(ret_kind, 64, "%s", rc == 1 ? statement_text(s, 1) : "");
 	return 0;
+}
+
+int operation_find_busy(struct db *db, const char *queue, char ret_id[UUID_TEXT_SIZE],
+        char ret_kind[64], struct err *e)
+{
+	static const char *const none[] = {NULL};
+	return operation_find_busy_but(db, queue, none, ret_id, ret_kind, e);
 }
 
 int operation_prune(struct db *db, int64_t before_ms, struct err *e)

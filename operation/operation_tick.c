@@ -315,6 +315,16 @@ void operation_step_done_storing(struct operation *op,
 	operation_step_done(op, 0, NULL);
 }
 
+void operation_add_result(struct operation *op, json_t *result)
+{
+	json_t *known = json_object_get(op->memory, OPERATION_RESULT);
+	if (json_is_object(known))
+		json_object_update(known, result);
+	else
+		json_object_set(op->memory, OPERATION_RESULT, result);
+	json_decref(result);
+}
+
 void operation_progress(struct operation *op, int percent, int64_t done_bytes, int64_t total_bytes)
 {
 	if (op->activity != OPERATION_STEPPING)
@@ -400,13 +410,17 @@ void operation_begin(struct operation *op)
 		run_step(op);
 }
 
+bool operation_may_have_begun(const struct operation *op)
+{
+	return op->loaded && (op->started_at != 0 || operation_queue_may_begin(op));
+}
+
 void operation_take_cancel(struct operation *op)
 {
 	LOG_SCOPE("operation_id", op->id);
 	atomic_store(&op->cancel, true);
 	if (op->activity == OPERATION_IN_LINE) {
-		if (!(op->loaded &&
-		            operation_queue_is_first(op))) /* else operation_begin sees it */
+		if (!operation_may_have_begun(op)) /* else operation_begin sees it */
 			end_cancelled_in_line(op);
 	} else if (op->undoing) {
 		return;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SQL on table pool. */
+/* SQL on table pool; pool_host_store.c has how hosts see them. */
 #include "storage/pool_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 
 #define COLUMNS                                                                                    \
-	"SELECT id, name, kind, path, version, created_at, "                                       \
+	"SELECT id, name, kind, path, spec, state, shared, version, created_at, "                  \
 	"(SELECT count(*) FROM volume WHERE volume.pool_id = pool.id) "                            \
 	"FROM pool "
 
@@ -16,13 +17,46 @@ SQL(pool_by_id, 0, COLUMNS "WHERE id = ?");
 SQL(pool_by_name, 0, COLUMNS "WHERE name = ?");
 /* Without the count of volumes, which reads an index of all of them. */
 SQL(pool_id, 0, "SELECT id FROM pool WHERE name = ?1 UNION ALL SELECT id FROM pool WHERE id = ?1");
-SQL(pool_insert, 0, "INSERT INTO pool (id, name, kind, path, created_at) VALUES (?, ?, ?, ?, ?)");
+SQL(pool_secret, 0, "SELECT secret FROM pool WHERE id = ?");
+SQL(pool_insert, 0,
+        "INSERT INTO pool (id, name, kind, path, spec, state, secret, shared, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+SQL(pool_update, 0,
+        "UPDATE pool SET path = ?2, spec = ?3, shared = ?4, secret = ?5, version = version + 1 "
+        "WHERE id = ?1");
+SQL(pool_set_state, 0, "UPDATE pool SET state = ?2, version = version + 1 WHERE id = ?1");
+SQL(pool_delete_row, 0, "DELETE FROM pool WHERE id = ?");
+SQL(pool_by_path, SQL_SCAN, "SELECT name FROM pool WHERE path = ?1 AND id <> ?2");
+SQL(pool_provisioned, 0, "SELECT coalesce(sum(size_bytes), 0) FROM volume WHERE pool_id = ?");
+SQL(pool_provisioned_host, 0,
+        "SELECT coalesce(sum(size_bytes), 0) FROM volume "
+        "WHERE pool_id = ?1 AND coalesce(host_id, '') = ?2");
+SQL(pool_users, 0,
+        "SELECT 'volume ' || name FROM volume WHERE pool_id = ?1 "
+        "UNION SELECT 'image ' || image.name FROM layer JOIN image ON image.id = layer.image_id "
+        "WHERE layer.pool_id = ?1 "
+        "UNION SELECT 'volume ' || volume.name FROM layer JOIN volume ON volume.id = "
+        "layer.volume_id WHERE layer.pool_id = ?1 "
+        "UNION SELECT 'snapshot ' || snapshot.name || ' of VM ' || vm.name FROM snapshot "
+        "JOIN vm ON vm.id = snapshot.vm_id WHERE snapshot.memory_pool_id = ?1 "
+        "ORDER BY 1 LIMIT 6");
+SQL(pool_host_users, 0,
+        "SELECT 'volume ' || volume.name FROM volume LEFT JOIN vm ON vm.id = volume.vm_id "
+        "WHERE volume.pool_id = ?1 AND (volume.host_id = ?2 OR vm.host_id = ?2) "
+        "UNION SELECT 'image ' || image.name FROM layer JOIN image ON image.id = layer.image_id "
+        "WHERE layer.pool_id = ?1 AND layer.host_id = ?2 "
+        "UNION SELECT 'snapshot ' || snapshot.name || ' of VM ' || vm.name FROM snapshot "
+        "JOIN vm ON vm.id = snapshot.vm_id "
+        "WHERE snapshot.memory_pool_id = ?1 AND vm.host_id = ?2 "
+        "ORDER BY 1 LIMIT 6");
 
 void pool_row_done(struct pool_row *row)
 {
 	free(row->name);
 	free(row->kind);
 	free(row->path);
+	free(row->spec);
+	free(row->state);
 	*row = (struct pool_row){0};
 }
 
@@ -32,9 +66,12 @@ static void read_row(struct statement *s, struct pool_row *row)
 	row->name = statement_text_copy(s, 1);
 	row->kind = statement_text_copy(s, 2);
 	row->path = statement_text_copy(s, 3);
-	row->version = statement_int(s, 4);
-	row->created_at = statement_int(s, 5);
-	row->volumes = statement_int(s, 6);
+	row->spec = statement_text_copy(s, 4);
+	row->state = statement_text_copy(s, 5);
+	row->shared = statement_int(s, 6) != 0;
+	row->version = statement_int(s, 7);
+	row->created_at = statement_int(s, 8);
+	row->volumes = statement_int(s, 9);
 }
 
 int pool_store_get(struct db *db, const char *name_or_id, struct pool_row *ret_row, struct err *e)
@@ -72,19 +109,85 @@ int pool_store_get_id(
 	return 0;
 }
 
-int pool_store_insert(struct db *db, const char *id, const char *name, const char *kind,
-        const char *path, int64_t created_at, struct err *e)
+int pool_store_get_secret(struct db *db, const char *id, char **ret_secret, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, pool_secret.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	rc = statement_step(s, e);
+	*ret_secret = rc > 0 ? statement_text_copy(s, 0) : NULL;
+	return rc < 0 ? rc : 0;
+}
+
+int pool_store_insert(struct db *db, const struct pool_insert *row, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
 	int rc = db_prepare(db, pool_insert.text, &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, name);
-	statement_bind_text(s, 3, kind);
-	statement_bind_text(s, 4, path);
-	statement_bind_int(s, 5, created_at);
+	statement_bind_text(s, 1, row->id);
+	statement_bind_text(s, 2, row->name);
+	statement_bind_text(s, 3, row->kind);
+	statement_bind_text(s, 4, row->path);
+	statement_bind_text(s, 5, row->spec);
+	statement_bind_text(s, 6, row->state);
+	statement_bind_text(s, 7, row->secret);
+	statement_bind_int(s, 8, row->shared);
+	statement_bind_int(s, 9, row->created_at);
 	return statement_run(s, e);
+}
+
+int pool_store_update(struct db *db, const char *id, const char *path, const char *spec,
+        bool shared, const char *secret, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, pool_update.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, path);
+	statement_bind_text(s, 3, spec);
+	statement_bind_int(s, 4, shared);
+	statement_bind_text(s, 5, secret);
+	return statement_run(s, e);
+}
+
+int pool_store_set_state(struct db *db, const char *id, const char *state, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, pool_set_state.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, state);
+	return statement_run(s, e);
+}
+
+int pool_store_delete(struct db *db, const char *id, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, pool_delete_row.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	return statement_run(s, e);
+}
+
+int pool_store_find_path(
+        struct db *db, const char *path, const char *own_id, char **ret_name, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, pool_by_path.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, path);
+	statement_bind_text(s, 2, own_id);
+	rc = statement_step(s, e);
+	if (rc > 0)
+		*ret_name = statement_text_copy(s, 0);
+	return rc < 0 ? rc : 0;
 }
 
 int pool_store_list(struct db *db, const struct db_page *page,
@@ -101,4 +204,47 @@ int pool_store_list(struct db *db, const struct db_page *page,
 			return rc;
 	}
 	return rc;
+}
+
+static int add_users(struct db *db, const struct sql_text *sql, const char *id, const char *host_id,
+        struct str *users, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, sql->text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	if (host_id)
+		statement_bind_text(s, 2, host_id);
+	while ((rc = statement_step(s, e)) > 0)
+		str_printf(users, "%s%s", users->len ? ", " : "", statement_text(s, 0));
+	return rc;
+}
+
+int pool_store_users(struct db *db, const char *id, struct str *users, struct err *e)
+{
+	return add_users(db, &pool_users, id, NULL, users, e);
+}
+
+int pool_store_host_users(
+        struct db *db, const char *id, const char *host_id, struct str *users, struct err *e)
+{
+	return add_users(db, &pool_host_users, id, host_id, users, e);
+}
+
+int pool_store_provisioned(
+        struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	const struct sql_text *sql = host_id ? &pool_provisioned_host : &pool_provisioned;
+	int rc = db_prepare(db, sql->text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	if (host_id)
+		statement_bind_text(s, 2, host_id);
+	rc = statement_step(s, e);
+	if (rc > 0)
+		*ret_bytes = statement_int(s, 0);
+	return rc < 0 ? rc : 0;
 }

@@ -1,150 +1,154 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operation kinds of volumes. Core loop, but for what runs on a lane and the finishing
- * transaction.
+ * The operation kinds volume.create and volume.delete, and what all kinds share.
  *
  *	volume.create   pool -> file -> (row: ready)     undo: the file goes, then the row
  *	volume.delete   file -> (row: gone)              no way back once begun
- *
- * Calls use the volume's id as the lane's key: should a creation be given up because it hangs, the
- * undo is held back until the hung call has returned. Otherwise the file could appear after it was
- * deleted.
  */
 #include "storage/volume_operations.h"
 
-#include <stdlib.h>
+#include <stdatomic.h>
 
-#include "base/alloc.h"
 #include "base/cleanup.h"
-#include "hypervisor/host_directory.h"
-#include "operation/services.h"
+#include "base/str.h"
+#include "storage/carrier.h"
+#include "storage/volume_content.h"
+#include "storage/volume_kinds.h"
 
-/* qcow2 and sparse raw files take milliseconds; a slow network filesystem may take long. */
-#define CALL_TIMEOUT_MS 60000
+#define MIB ((int64_t)1 << 20)
+/* Where space is taken by writing zeroes, as on some network filesystems. */
+#define PREALLOCATE_TIMEOUT_MS (3600 * 1000)
 
-struct volume_call {
-	struct operation *op;                   /* valid until its step is done */
-	char *id, *pool, *path, *file, *format; /* owned */
-	int64_t size_bytes;
-	bool is_undo;
-};
+const char *const volume_allocation_names[] = {"thin", "full", NULL};
 
-static void release_call(void *arg)
+/* ---- volume.create: lane thread ---- */
+
+static int ensure_pool(struct volume_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
 {
-	struct volume_call *call = arg;
-	free(call->id);
-	free(call->pool);
-	free(call->path);
-	free(call->file);
-	free(call->format);
-	free(call);
+	return pool_access_ensure(call->chain.pools[0], driver, c, e);
 }
 
-static const char *input_text(const struct operation *op, const char *key)
+/* What libvirt has no pool for can only be opened. */
+static int try_to_open(struct volume_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
 {
-	return json_string_value(json_object_get(operation_input(op), key));
+	const struct carrier_disk disk = {
+	        .name = CARRIER_DISK, .chain = &call->chain, .read_only = true};
+	int rc = carrier_start(driver, c, call->operation_id, &disk, 1, e);
+	int stopped = carrier_stop(driver, c, call->operation_id, rc < 0 ? NULL : e);
+	return rc < 0 ? rc : stopped;
 }
 
-static struct volume_call *make_call(struct operation *op)
+/* Registers what is there: its size is taken over. */
+static int look_up_existing(struct volume_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
 {
-	struct volume_call *call = xcalloc(1, sizeof(*call));
-	call->op = op;
-	call->is_undo = operation_is_undoing(op);
-	call->id = xstrdup(operation_target_id(op));
-	call->pool = pool_libvirt_name(input_text(op, "pool"));
-	call->path = xstrdup(input_text(op, "path"));
-	call->format = xstrdup(input_text(op, "format"));
-	call->file = volume_file_name(call->id, call->format);
-	call->size_bytes = json_integer_value(json_object_get(operation_input(op), "size_bytes"));
-	return call;
+	const struct pool_access *pool = call->chain.pools[0];
+	const char *file = call->chain.layers[0].file;
+	struct volume_info info CLEANUP(volume_info_done) = {0};
+	call->size_bytes = call->row.size_bytes;
+	if (!pool->kind->libvirt_type)
+		return try_to_open(call, driver, c, e);
+	if (!driver->volume_get)
+		return err_set(e, ERR_UNSUPPORTED,
+		        "the host's hypervisor connection serves no storage pools");
+	int rc = driver->volume_get(c, pool->libvirt_name, file, &info, e);
+	if (rc == ERR_NOT_FOUND)
+		return err_set_at(e, ERR_REFERENCE, "/existing_file", "pool %s has no volume %s",
+		        pool->name, file);
+	if (rc == 0)
+		call->size_bytes = info.capacity_bytes;
+	return rc;
 }
 
-static void call_done(void *arg, int rc, const struct err *e)
+static int create_file(struct volume_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
 {
-	struct volume_call *call = arg;
-	operation_step_done(call->op, rc, e);
+	if (call->chain.pools[0]->kind->flags & POOL_ADOPT_ONLY)
+		return look_up_existing(call, driver, c, e);
+	bool full = json_is_true(json_object_get(call->input, "full"));
+	return layer_chain_create_top(&call->chain, full, driver, c, e);
 }
 
-static void submit(struct operation *op,
-        int (*run)(const struct driver *, struct driver_connection *, void *, struct err *))
+static int delete_new_file(struct volume_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
 {
-	struct operation_services *services = operation_context(op);
-	struct volume_call *call = make_call(op);
-	struct lane_call lane_call = {
-	        .class = LANE_CONTROL,
-	        .domain = call->id,
-	        .timeout_ms = CALL_TIMEOUT_MS,
-	        .run = run,
-	        .done = call_done,
-	        .release = release_call,
-	        .arg = call,
-	};
-	host_directory_submit(services->directory, operation_host_id(op), &lane_call);
+	int rc = carrier_stop(driver, c, call->operation_id, e);
+	return rc < 0 ? rc : layer_chain_delete_top(&call->chain, driver, c, e);
 }
 
-/* ---- lane thread ---- */
-
-static int no_storage(struct err *e)
+int volume_delete_files(struct volume_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
 {
-	return err_set(
-	        e, ERR_UNSUPPORTED, "the host's hypervisor connection serves no storage pools");
+	return layer_delete_all_of_volume(call->db, call->row.id, driver, c, e);
 }
 
-static int call_ensure_pool(
-        const struct driver *driver, struct driver_connection *c, void *arg, struct err *e)
+int volume_look_at_vm(const char *vm_id, const struct driver *driver, struct driver_connection *c,
+        bool *ret_active, struct err *e)
 {
-	const struct volume_call *call = arg;
-	return driver->pool_ensure ? driver->pool_ensure(c, call->pool, call->path, e)
-	                           : no_storage(e);
-}
-
-static int call_create_file(
-        const struct driver *driver, struct driver_connection *c, void *arg, struct err *e)
-{
-	const struct volume_call *call = arg;
-	if (!driver->volume_create)
-		return no_storage(e);
-	return driver->volume_create(c, call->pool, call->file, call->format, call->size_bytes, e);
-}
-
-/* A pool that libvirt does not know (removed behind our back) is made known again: its files are
- * what counts. */
-static int call_delete_file(
-        const struct driver *driver, struct driver_connection *c, void *arg, struct err *e)
-{
-	const struct volume_call *call = arg;
-	if (!driver->volume_delete) /* where nothing can be made, nothing is left behind */
-		return call->is_undo ? 0 : no_storage(e);
-	int rc = call_ensure_pool(driver, c, arg, e);
-	return rc < 0 ? rc : driver->volume_delete(c, call->pool, call->file, e);
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	int rc = driver->get_domain(c, vm_id, &info, e);
+	*ret_active = false;
+	if (rc == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
+	if (rc < 0)
+		return rc;
+	*ret_active = info.state != DOMAIN_SHUTOFF && info.state != DOMAIN_CRASHED;
+	if (!*ret_active && info.has_managed_save)
+		return err_set(e, ERR_WRONG_STATE,
+		        "VM %s is suspended: the memory it goes on with belongs to the disk as it "
+		        "is",
+		        info.name);
+	return 0;
 }
 
 /* ---- steps ---- */
 
+static const struct volume_call_options plain = {0};
+
+/* A registered volume has the size that it was found with. */
+static int store_size(struct db *db, struct volume_call *call, struct err *e)
+{
+	if (call->size_bytes == 0)
+		return 0;
+	return volume_set_size(db, call->row.id, call->size_bytes, e);
+}
+
 static void run_pool(struct operation *op)
 {
-	submit(op, call_ensure_pool);
+	volume_call_submit(op, ensure_pool, &plain);
 }
 
 static void run_create(struct operation *op)
 {
-	submit(op, call_create_file);
+	bool full = json_is_true(json_object_get(operation_input(op), "full"));
+	const struct volume_call_options options = {
+	        .store = store_size, .timeout_ms = full ? PREALLOCATE_TIMEOUT_MS : 0};
+	volume_call_submit(op, create_file, &options);
+}
+
+static void undo_create(struct operation *op)
+{
+	volume_call_submit(op, delete_new_file, &plain);
 }
 
 static void run_delete(struct operation *op)
 {
-	submit(op, call_delete_file);
+	volume_call_submit(op, volume_delete_files, &plain);
 }
 
 static const struct operation_step create_steps[] = {
         {.name = "pool", .run = run_pool},
-        {.name = "file", .run = run_create, .undo = run_delete},
+        {.name = "file", .run = run_create, .undo = undo_create},
 };
 static const struct operation_step delete_steps[] = {
         {.name = "file", .run = run_delete, .flags = OPERATION_FINAL},
 };
 
-/* ---- writer thread ---- */
+/* ---- the ends: writer thread ---- */
 
 static int finish_create(struct db *db, const struct operation *op, enum operation_state outcome,
         const struct err *error, struct err *e)
@@ -185,4 +189,125 @@ void volume_register_kinds(struct operation_engine *engine)
 {
 	operation_engine_register(engine, &create_kind);
 	operation_engine_register(engine, &delete_kind);
+	operation_engine_register(engine, &volume_resize_kind);
+	operation_engine_register(engine, &volume_clone_kind);
+	operation_engine_register(engine, &volume_wipe_kind);
+	volume_content_register_kinds(engine);
+}
+
+/* ---- the mutations: writer thread ---- */
+
+int volume_check_size(int64_t size_bytes, struct err *e)
+{
+	if (size_bytes >= MIB && size_bytes % MIB == 0)
+		return 0;
+	return err_set_at(e, ERR_INVALID, "/size_bytes",
+	        "must be a multiple of 1 MiB (1048576 bytes), not %lld", (long long)size_bytes);
+}
+
+static int check_queue(struct db *db, const struct volume_row *row, struct err *e)
+{
+	char busy[UUID_TEXT_SIZE] = "", kind[64] = "";
+	int rc = operation_find_busy(db, row->id, busy, kind, e);
+	if (rc < 0 || !busy[0])
+		return rc;
+	return err_set(
+	        e, ERR_BUSY, "operation %s (%s) is working on volume %s", busy, kind, row->name);
+}
+
+int volume_check_idle(struct db *db, const struct volume_row *row, struct err *e)
+{
+	int rc = check_queue(db, row, e);
+	if (rc < 0 || str_equal(row->state, "ready"))
+		return rc;
+	if (str_equal(row->state, "creating"))
+		return err_set(e, ERR_BUSY, "volume %s is being made", row->name);
+	return err_set(e, ERR_WRONG_STATE, "volume %s is %s", row->name, row->state);
+}
+
+static _Atomic int64_t max_chain_depth = 16;
+
+void volume_set_max_chain_depth(int64_t layers)
+{
+	atomic_store(&max_chain_depth, layers < LAYER_CHAIN_MAX ? layers : LAYER_CHAIN_MAX);
+}
+
+int volume_check_depth(int64_t depth, struct err *e)
+{
+	int64_t most = atomic_load(&max_chain_depth);
+	if (depth < most)
+		return 0;
+	err_set(e, ERR_LIMIT,
+	        "the chain has %lld layers, and storage.max_chain_depth allows %lld: one more "
+	        "would "
+	        "be too many",
+	        (long long)depth, (long long)most);
+	err_numbers(e, "{\"layers\":%lld,\"limit\":%lld}", (long long)depth, (long long)most);
+	return err_hint(e, "make a full clone, or delete snapshots that are not needed any more");
+}
+
+int volume_start_operation(struct db *db, struct operation_engine *engine,
+        const struct volume_start *start, char ret_operation[UUID_TEXT_SIZE], struct err *e)
+{
+	char host_id[UUID_TEXT_SIZE];
+	uuid_text_copy(host_id, start->host_id);
+	int rc = start->host_id ? 0 : volume_choose_host(db, start->row, host_id, e);
+	json_t *input = start->input ? start->input : json_object();
+	json_object_set_new(input, "pool_id", json_string(start->row->pool_id));
+	const struct operation_request request = {
+	        .kind = start->kind,
+	        .target_kind = "volume",
+	        .target_id = start->row->id,
+	        .target_name = start->row->name,
+	        .host_id = host_id,
+	        .queue = start->queue,
+	        .input = input,
+	        .requested_by = start->asked->requested_by,
+	        .request_id = start->asked->request_id,
+	        .deadline_ms = start->asked->deadline_ms,
+	};
+	if (rc == 0)
+		rc = operation_create(db, engine, &request, ret_operation, e);
+	json_decref(input);
+	return rc;
+}
+
+int volume_create(struct db *db, struct operation_engine *engine,
+        const struct volume_request *request, const struct operation_asked *asked,
+        char ret_operation[UUID_TEXT_SIZE], char ret_id[UUID_TEXT_SIZE], struct err *e)
+{
+	struct volume_row row CLEANUP(volume_row_done) = {0};
+	int rc = volume_reserve(db, request, ret_id, e);
+	if (rc == 0)
+		rc = volume_store_get(db, ret_id, &row, e);
+	if (rc < 0)
+		return rc;
+	const struct volume_start start = {
+	        .kind = "volume.create",
+	        .row = &row,
+	        .input = json_pack("{s:b}", "full", request->full),
+	        .asked = asked,
+	};
+	return volume_start_operation(db, engine, &start, ret_operation, e);
+}
+
+int volume_delete(struct db *db, struct operation_engine *engine, const struct volume_row *row,
+        const struct operation_asked *asked, char ret_operation[UUID_TEXT_SIZE], struct err *e)
+{
+	if (row->vm_id) {
+		int rc = volume_refuse_owned(db, row, e);
+		err_hint(e, "remove the disk from the VM first");
+		return rc;
+	}
+	/* Unlike for other work, it may be "deleting" already. */
+	int rc = str_equal(row->state, "creating") ? volume_check_idle(db, row, e)
+	                                           : check_queue(db, row, e);
+	if (rc == 0)
+		rc = volume_check_unused(db, row, NULL, e);
+	if (rc == 0)
+		rc = volume_mark_deleting(db, row->id, e);
+	if (rc < 0)
+		return rc;
+	const struct volume_start start = {.kind = "volume.delete", .row = row, .asked = asked};
+	return volume_start_operation(db, engine, &start, ret_operation, e);
 }

@@ -10,22 +10,40 @@
 #include "base/vec.h"
 
 #define COLUMNS                                                                                    \
-	"SELECT volume.id, volume.name, volume.pool_id, pool.name, pool.path, volume.host_id, "    \
-	"host.name, volume.format, volume.state, volume.vm_id, volume.disk, volume.size_bytes, "   \
-	"volume.version, volume.created_at FROM volume JOIN pool ON pool.id = volume.pool_id "     \
-	"JOIN host ON host.id = volume.host_id "
+	"SELECT volume.id, volume.layer_id, volume.name, volume.pool_id, pool.name, "              \
+	"volume.host_id, host.name, volume.format, volume.state, volume.vm_id, volume.disk, "      \
+	"volume.drift, volume.next_backup_full, volume.size_bytes, volume.version, "               \
+	"volume.created_at FROM volume JOIN pool ON pool.id = volume.pool_id "                     \
+	"LEFT JOIN host ON host.id = volume.host_id "
 
 SQL(volume_by_id, 0, COLUMNS "WHERE volume.id = ?");
 SQL(volume_by_name, 0,
         COLUMNS "WHERE volume.pool_id = (SELECT id FROM pool WHERE name = ?1 OR id = ?1) "
-                "AND volume.host_id = ?2 AND volume.name = ?3");
+                "AND coalesce(volume.host_id, '') IN (?2, '') AND volume.name = ?3");
 SQL(volume_by_name_anywhere, 0,
         COLUMNS "WHERE volume.pool_id = (SELECT id FROM pool WHERE name = ?1 OR id = ?1) "
                 "AND volume.name = ?2 LIMIT 2");
 SQL(volume_by_vm, 0, COLUMNS "WHERE volume.vm_id = ? ORDER BY volume.disk");
 SQL(volume_insert, 0,
-        "INSERT INTO volume (id, name, pool_id, host_id, format, size_bytes, vm_id, disk, "
-        "created_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating')");
+        "INSERT INTO volume (id, name, pool_id, host_id, format, size_bytes, layer_id, vm_id, "
+        "disk, "
+        "created_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating')");
+SQL(volume_update_layer, 0,
+        "UPDATE volume SET layer_id = ?2, version = version + 1, "
+        "pool_id = (SELECT pool_id FROM layer WHERE id = ?2), "
+        "host_id = (SELECT host_id FROM layer WHERE id = ?2) WHERE id = ?1");
+SQL(volume_update_size, 0,
+        "UPDATE volume SET size_bytes = ?2, version = version + 1 WHERE id = ?1");
+SQL(volume_set_full_backup, 0, "UPDATE volume SET next_backup_full = 1 WHERE id = ?");
+SQL(volume_clones, 0,
+        "SELECT DISTINCT volume.name FROM layer JOIN layer AS upper ON upper.backing_id = layer.id "
+        "JOIN volume ON volume.id = upper.volume_id "
+        "WHERE layer.volume_id = ?1 AND upper.volume_id <> ?1 ORDER BY volume.name LIMIT 6");
+SQL(volume_snapshots, 0,
+        "SELECT snapshot.name, vm.name FROM snapshot_disk "
+        "JOIN snapshot ON snapshot.id = snapshot_disk.snapshot_id "
+        "JOIN vm ON vm.id = snapshot.vm_id "
+        "WHERE snapshot_disk.volume_id = ?1 AND vm.id <> coalesce(?2, '') ORDER BY 2, 1 LIMIT 6");
 SQL(volume_set_state, 0, "UPDATE volume SET state = ?2, version = version + 1 WHERE id = ?1");
 SQL(volume_set_owner, 0,
         "UPDATE volume SET vm_id = ?2, disk = ?3, version = version + 1 WHERE id = ?1");
@@ -37,32 +55,34 @@ void volume_row_done(struct volume_row *row)
 	free(row->name);
 	free(row->pool_id);
 	free(row->pool);
-	free(row->pool_path);
 	free(row->host_id);
 	free(row->host);
 	free(row->format);
 	free(row->state);
 	free(row->vm_id);
 	free(row->disk);
+	free(row->drift);
 	*row = (struct volume_row){0};
 }
 
 static void read_row(struct statement *s, struct volume_row *row)
 {
 	snprintf(row->id, sizeof(row->id), "%s", statement_text(s, 0));
-	row->name = statement_text_copy(s, 1);
-	row->pool_id = statement_text_copy(s, 2);
-	row->pool = statement_text_copy(s, 3);
-	row->pool_path = statement_text_copy(s, 4);
+	snprintf(row->layer_id, sizeof(row->layer_id), "%s", statement_text(s, 1));
+	row->name = statement_text_copy(s, 2);
+	row->pool_id = statement_text_copy(s, 3);
+	row->pool = statement_text_copy(s, 4);
 	row->host_id = statement_text_copy(s, 5);
 	row->host = statement_text_copy(s, 6);
 	row->format = statement_text_copy(s, 7);
 	row->state = statement_text_copy(s, 8);
 	row->vm_id = statement_text_copy(s, 9);
 	row->disk = statement_text_copy(s, 10);
-	row->size_bytes = statement_int(s, 11);
-	row->version = statement_int(s, 12);
-	row->created_at = statement_int(s, 13);
+	row->drift = statement_text_copy(s, 11);
+	row->next_backup_full = statement_int(s, 12) != 0;
+	row->size_bytes = statement_int(s, 13);
+	row->version = statement_int(s, 14);
+	row->created_at = statement_int(s, 15);
 }
 
 /* Reads the only row of a bound statement; two are a conflict, none is ERR_NOT_FOUND. */
@@ -108,7 +128,7 @@ static int find_by_id(struct db *db, const char *pool, const char *host_id, cons
 	if (rc < 0)
 		return rc;
 	if ((!str_equal(row.pool, pool) && !str_equal(row.pool_id, pool)) ||
-	        (host_id && !str_equal(row.host_id, host_id)))
+	        (host_id && row.host_id && !str_equal(row.host_id, host_id)))
 		return err_set(e, ERR_NOT_FOUND, "no volume with id %s is there", id);
 	*ret_row = row;
 	row = (struct volume_row){0};
@@ -187,9 +207,10 @@ int volume_store_insert(struct db *db, const struct volume_insert *row, struct e
 	statement_bind_text(s, 4, row->host_id);
 	statement_bind_text(s, 5, row->format);
 	statement_bind_int(s, 6, row->size_bytes);
-	statement_bind_text(s, 7, row->vm_id);
-	statement_bind_text(s, 8, row->disk);
-	statement_bind_int(s, 9, row->created_at);
+	statement_bind_text(s, 7, row->layer_id);
+	statement_bind_text(s, 8, row->vm_id);
+	statement_bind_text(s, 9, row->disk);
+	statement_bind_int(s, 10, row->created_at);
 	return statement_run(s, e);
 }
 
@@ -238,4 +259,66 @@ int volume_store_vm_name(struct db *db, const char *vm_id, char **ret_name, stru
 	if (rc > 0)
 		*ret_name = statement_text_copy(s, 0);
 	return rc < 0 ? rc : 0;
+}
+
+int volume_store_set_layer(struct db *db, const char *id, const char *layer_id, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, volume_update_layer.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, layer_id);
+	return statement_run(s, e);
+}
+
+int volume_store_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, volume_update_size.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_int(s, 2, size_bytes);
+	return statement_run(s, e);
+}
+
+int volume_store_set_full_backup(struct db *db, const char *id, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, volume_set_full_backup.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	return statement_run(s, e);
+}
+
+static int add_clones(struct db *db, const char *id, struct str *users, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, volume_clones.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	while ((rc = statement_step(s, e)) > 0)
+		str_printf(
+		        users, "%slinked clone %s", users->len ? ", " : "", statement_text(s, 0));
+	return rc;
+}
+
+int volume_store_users(
+        struct db *db, const char *id, const char *own_vm_id, struct str *users, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = add_clones(db, id, users, e);
+	if (rc == 0)
+		rc = db_prepare(db, volume_snapshots.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, own_vm_id);
+	while ((rc = statement_step(s, e)) > 0)
+		str_printf(users, "%ssnapshot %s of VM %s", users->len ? ", " : "",
+		        statement_text(s, 0), statement_text(s, 1));
+	return rc;
 }

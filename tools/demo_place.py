@@ -267,12 +267,16 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def request(method, path, body=None, timeout=30):
-    """(status, answer), the answer as text or, if it is JSON, as what it says."""
+    """(status, answer), the answer as text or, if it is JSON, as what it says. Bytes are sent as they are."""
     connection = UnixConnection(timeout)
     kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    if isinstance(body, bytes):
+        kind = "application/octet-stream"
+    elif body is not None:
+        body = json.dumps(body)
     headers = {} if body is None else {"Content-Type": kind}
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         text = response.read().decode(errors="replace")
     finally:

@@ -413,6 +413,43 @@ static int run_disk_write(char **args, struct reply *r)
 	return 0;
 }
 
+/* Two digits as a byte; -1 when they are none. */
+static int hex_byte(const char *digits)
+{
+	static const char alphabet[] = "0123456789abcdef";
+	const char *high = digits[0] ? strchr(alphabet, digits[0]) : NULL;
+	const char *low = high && digits[1] ? strchr(alphabet, digits[1]) : NULL;
+
+	return low ? (int)((high - alphabet) * 16 + (low - alphabet)) : -1;
+}
+
+static int run_disk_put(char **args, struct reply *r)
+{
+	static unsigned char data[4096];
+	char length[16];
+	char *area_args[] = {args[0], args[1], length};
+	struct area a;
+	size_t n = strlen(args[2]) / 2;
+
+	if (n == 0 || strlen(args[2]) % 2 != 0 || n > sizeof(data))
+		return reply_fail(r, "give 1 to %zu bytes, two digits each", sizeof(data));
+	for (size_t i = 0; i < n; i++) {
+		int byte = hex_byte(args[2] + 2 * i);
+
+		if (byte < 0)
+			return reply_fail(r, "not hexadecimal (a to f): %.8s", args[2] + 2 * i);
+		data[i] = (unsigned char)byte;
+	}
+	snprintf(length, sizeof(length), "%zu", n);
+	if (parse_area(area_args, &a, r) < 0)
+		return -1;
+	int fd = open(a.path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write_all(fd, data, n, (off_t)a.offset) < 0 || fsync(fd) < 0)
+		return reply_fail(r, "writing %s: %s", a.path, strerror(errno));
+	close(fd);
+	return 0;
+}
+
 static int run_disk_hash(char **args, struct reply *r)
 {
 	struct area a;
@@ -592,6 +629,7 @@ static const struct command COMMANDS[] = {
         {"cpus", "", 0, 0, run_cpus, NULL},
         {"disks", "", 0, 0, run_disks, NULL},
         {"disk-write", "DEV OFFSET LENGTH SEED", 4, 4, run_disk_write, NULL},
+        {"disk-put", "DEV OFFSET HEX", 3, 3, run_disk_put, NULL},
         {"disk-hash", "DEV OFFSET LENGTH", 3, 3, run_disk_hash, NULL},
         {"mac", "", 0, 0, run_mac, NULL},
         {"ip", "", 0, 0, run_ip, NULL},

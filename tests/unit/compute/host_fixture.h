@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/bulk.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/host.h"
@@ -21,6 +22,7 @@
 #include "compute/host_store.h"
 #include "db/change_feed.h"
 #include "db/migrations.h"
+#include "db/reader.h"
 #include "db/writer.h"
 #include "hypervisor/driver_fake.h"
 #include "hypervisor/host_directory.h"
@@ -33,6 +35,8 @@ struct host_fixture {
 	char directory_path[64], path[96];
 	struct loop *loop;
 	struct writer *writer;
+	struct readers *readers;
+	struct bulk *bulk;
 	struct lane_pool *pool;
 	struct host_directory *directory;
 	struct operation_engine *engine;
@@ -96,11 +100,16 @@ static inline struct host_fixture *fixture_start(void)
 	assert_int_equal(migrations_apply(f->path, migrations_embedded, &f->e), 0);
 	assert_int_equal(writer_start(f->path, &f->writer, &f->e), 0);
 	assert_int_equal(db_open(f->path, DB_READ_ONLY, &f->reader, &f->e), 0);
+	f->readers = readers_new(f->path);
 	f->loop = loop_new();
+	f->bulk = bulk_new(f->loop, 1);
 	f->pool = lane_pool_new(f->loop);
 	f->directory = host_directory_new(f->loop);
-	f->services = (struct operation_services){
-	        .loop = f->loop, .writer = f->writer, .directory = f->directory};
+	f->services = (struct operation_services){.loop = f->loop,
+	        .writer = f->writer,
+	        .readers = f->readers,
+	        .directory = f->directory,
+	        .bulk = f->bulk};
 	f->engine = operation_engine_new(f->loop, f->writer, &f->services);
 	operation_engine_set_times(f->engine, (struct operation_times){.retry_min_ms = 5,
 	                                              .retry_max_ms = 20,
@@ -121,8 +130,10 @@ static inline void fixture_stop(struct host_fixture *f)
 	loop_turn_for(f->loop, 5);
 	operation_engine_free(f->engine);
 	host_directory_free(f->directory);
+	bulk_free(f->bulk);
 	lane_pool_free(f->pool);
 	loop_free(f->loop);
+	readers_free(f->readers);
 	change_feed_reset();
 	fake_reset();
 	char *command = str_format("rm -rf %s", f->directory_path);

@@ -227,15 +227,29 @@ static void test_host_with_something_of_ours_is_not_removed(void **state)
 	                "'default', 'dir', '/p', 0)");
 	fixture_exec(f,
 	        "INSERT INTO volume (id, name, pool_id, host_id, format, size_bytes, state, "
-	        "created_at) SELECT 'v', 'data', 'p', id, 'raw', 1, 'ready', 0 FROM host");
+	        "layer_id, created_at) SELECT 'v', 'data', 'p', id, 'raw', 1, 'ready', 'v', 0 FROM "
+	        "host;"
+	        "INSERT INTO layer (id, pool_id, host_id, file, format, size_bytes, volume_id, "
+	        "state, "
+	        "created_at) SELECT 'v', 'p', id, 'v.raw', 'raw', 1, 'v', 'ready', 0 FROM host; "
+	        "");
 	add_operation(f, "h1");
 	assert_int_equal(fixture_delete(f, NULL, "h1"), ERR_IN_USE);
 	assert_non_null(strstr(f->e.message, "VM web"));
 	assert_non_null(strstr(f->e.message, "volume data"));
 	assert_non_null(strstr(f->e.message, "operation vm.start op-1"));
 	assert_string_equal(f->e.numbers, "{\"vms\":1,\"volumes\":1,\"operations\":1}");
-	fixture_exec(f, "DELETE FROM vm; DELETE FROM volume; UPDATE operation SET ended_at = 1");
+	fixture_exec(f, "DELETE FROM vm; DELETE FROM volume; DELETE FROM layer;"
+	                "UPDATE operation SET ended_at = 1;"
+	                "INSERT INTO image (id, name, spec, state, created_at) VALUES ('i', "
+	                "'debian', '{}', "
+	                "'ready', 0);"
+	                "INSERT INTO layer (id, pool_id, host_id, file, format, size_bytes, "
+	                "image_id, state, "
+	                "created_at) SELECT 'c', 'p', id, 'c.qcow2', 'qcow2', 1, 'i', 'ready', 0 "
+	                "FROM host");
 	assert_int_equal(fixture_delete(f, NULL, "h1"), 0);
+	assert_true(fixture_is(f, "SELECT count(*) FROM layer", "0"));
 }
 
 static void test_removing_a_host_takes_the_rows_of_foreign_vms_along(void **state)

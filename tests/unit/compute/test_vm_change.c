@@ -12,7 +12,8 @@
 
 static const char before[] = "{\"cpu\":{\"count\":2,\"max\":4},\"memory\":{\"size_bytes\":"
                              "1073741824},\"boot\":{\"firmware\":\"bios\"},"
-                             "\"disks\":{\"root\":{\"size_bytes\":1048576}},\"nics\":{\"n\":{"
+                             "\"disks\":{\"cd\":{\"kind\":\"cdrom\"},\"root\":{\"size_bytes\":"
+                             "1048576}},\"nics\":{\"n\":{"
                              "\"mac\":\"52:54:00:00:00:01\"}}}";
 
 /* The stored form has all defaults: what is compared is compared after a decode and an encode. */
@@ -88,14 +89,29 @@ static void test_whole_devices_are_plugged_and_their_details_wait(void **state)
 	assert_int_equal(judge("{\"boot\":{\"firmware\":\"uefi\"}}").kind, CHANGE_RESTART);
 }
 
+static void test_limits_and_media_change_live_and_other_details_of_a_disk_wait(void **state)
+{
+	(void)state;
+	struct vm_change limit = judge("{\"disks\":{\"root\":{\"iops_limit\":100}}}");
+	assert_int_equal(limit.action, LIVE_DISK_LIMITS);
+	assert_string_equal(limit.device, "root");
+	struct vm_change media = judge("{\"disks\":{\"cd\":{\"volume\":\"debian\"}}}");
+	assert_int_equal(media.action, LIVE_MEDIA);
+	assert_string_equal(media.device, "cd");
+	assert_int_equal(judge("{\"disks\":{\"root\":{\"volume\":\"x\"}}}").kind, CHANGE_RESTART);
+	assert_int_equal(
+	        judge("{\"disks\":{\"root\":{\"cache\":\"writeback\"}}}").kind, CHANGE_RESTART);
+	assert_int_equal(judge("{\"cloud_init\":{\"hostname\":\"x\"}}").kind, CHANGE_RESTART);
+}
+
 static void test_pending_names_what_waits_with_the_wanted_value(void **state)
 {
 	(void)state;
 	char *active = stored(before);
-	char *wanted =
-	        stored("{\"cpu\":{\"count\":2,\"max\":4},\"memory\":{\"size_bytes\":1073741824},"
-	               "\"boot\":{\"firmware\":\"uefi\"},\"description\":\"new\","
-	               "\"disks\":{\"root\":{\"size_bytes\":1048576}}}");
+	char *wanted = stored(
+	        "{\"cpu\":{\"count\":2,\"max\":4},\"memory\":{\"size_bytes\":1073741824},"
+	        "\"boot\":{\"firmware\":\"uefi\"},\"description\":\"new\","
+	        "\"disks\":{\"cd\":{\"kind\":\"cdrom\"},\"root\":{\"size_bytes\":1048576}}}");
 	char *pending = vm_change_pending(active, wanted);
 	assert_string_equal(pending, "{\"/boot/firmware\":\"uefi\",\"/nics/n\":null}");
 	free(pending);
@@ -115,6 +131,8 @@ int main(void)
 	        cmocka_unit_test(test_cpu_grows_live_up_to_its_max_and_shrinks_by_restart),
 	        cmocka_unit_test(test_memory_shrinks_live_by_the_balloon_and_grows_by_restart),
 	        cmocka_unit_test(test_whole_devices_are_plugged_and_their_details_wait),
+	        cmocka_unit_test(
+	                test_limits_and_media_change_live_and_other_details_of_a_disk_wait),
 	        cmocka_unit_test(test_pending_names_what_waits_with_the_wanted_value),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,10 +39,15 @@ static int free_schema(void **state)
 
 /* --- samples --- */
 
-static const struct domain_disk root_disk = {
-        .name = "root",
+static const struct domain_source root_source = {
         .path = "/var/lib/berth/pool/berth-1.qcow2",
         .format = "qcow2",
+};
+
+static const struct domain_disk root_disk = {
+        .name = "root",
+        .chain = &root_source,
+        .n_chain = 1,
         .bus = "virtio",
         .serial = "root",
         .boot_order = 1,
@@ -194,12 +199,13 @@ static void test_golden_limits(void **state)
 static void test_golden_cdrom(void **state)
 {
 	(void)state;
+	static const struct domain_source iso = {.path = "/isos/t.iso", .format = "raw"};
 	struct domain_disk disks[] = {root_disk,
 	        {.name = "cd", .kind = DOMAIN_CDROM, .bus = "sata", .boot_order = 2},
 	        {.name = "tools",
 	                .kind = DOMAIN_CDROM,
-	                .path = "/isos/t.iso",
-	                .format = "raw",
+	                .chain = &iso,
+	                .n_chain = 1,
 	                .bus = "sata"}};
 	struct domain_config c = sample();
 	c.disks = disks;
@@ -310,6 +316,23 @@ static void test_fit_gives_a_disk_the_target_of_the_running_domain(void **state)
 	}
 }
 
+static void test_fit_finds_a_free_target_beyond_z(void **state)
+{
+	(void)state;
+	struct str live = {0};
+	str_add(&live, "<domain><devices>");
+	for (char letter = 'a'; letter <= 'z'; letter++)
+		str_printf(&live, "<disk><target dev='vd%c' bus='virtio'/></disk>", letter);
+	str_add(&live, "</devices></domain>");
+	struct domain_config c = sample();
+	char *element CLEANUP(cleanup_free) = NULL;
+	char *fitted CLEANUP(cleanup_free) = NULL;
+	assert_int_equal(domain_xml_build_disk(&c, 0, &element, NULL), 0);
+	assert_int_equal(domain_xml_fit_device(element, live.data, &fitted, NULL), 0);
+	assert_non_null(strstr(fitted, "dev=\"vdaa\""));
+	str_done(&live);
+}
+
 static void test_fit_leaves_other_devices_alone(void **state)
 {
 	(void)state;
@@ -413,14 +436,12 @@ static void test_bad_devices_are_refused(void **state)
 {
 	(void)state;
 	struct domain_disk d = root_disk;
-	d.format = NULL;
-	assert_disk_refused(d, "format must be given");
-	d = root_disk;
-	d.format = "vmdk";
-	assert_disk_refused(d, "format must be given");
-	d = root_disk;
-	d.path = NULL;
+	d.n_chain = 0;
 	assert_disk_refused(d, "has no file");
+	d = root_disk;
+	d.read_only = true;
+	d.bus = "sata";
+	assert_disk_refused(d, "read-only");
 	d = root_disk;
 	d.kind = DOMAIN_CDROM;
 	assert_disk_refused(d, "CD-ROM needs");
@@ -460,6 +481,7 @@ int main(void)
 	        cmocka_unit_test(test_hotplug_elements_equal_those_of_the_whole),
 	        cmocka_unit_test(test_targets_are_counted_per_letter_family_and_pass_z),
 	        cmocka_unit_test(test_fit_gives_a_disk_the_target_of_the_running_domain),
+	        cmocka_unit_test(test_fit_finds_a_free_target_beyond_z),
 	        cmocka_unit_test(test_fit_leaves_other_devices_alone),
 	        cmocka_unit_test(test_text_that_xml_cannot_carry_is_refused),
 	        cmocka_unit_test(test_markup_in_texts_stays_text),

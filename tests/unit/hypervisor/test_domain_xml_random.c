@@ -36,20 +36,45 @@ static int free_schema(void **state)
 
 #define PICK(list) ((list)[(size_t)rand() % ARRAY_LEN(list)])
 
-static struct domain_disk random_disk(const char *name)
+#define CHAIN_MAX 6
+
+/* All but the lowest layer must be qcow2. */
+static struct domain_source random_source(bool is_lowest)
+{
+	static const char *const paths[] = {
+	        "/p/a.qcow2", "/p/with space & <x>", "/\xc3\xa4/\"q'.raw"};
+	static const char *const names[] = {"pool/image", "iqn.2020-01.x.y:t/1", "vol/a & <b>"};
+	static const char *const protocols[] = {"iscsi", "rbd", "gluster"};
+	static const char *const hosts[][3] = {
+	        {"a.example"}, {"10.0.0.1:3260", "b-2"}, {"[fd00::1]:24007", "fd00::2"}};
+	struct domain_source s = {.type = (enum domain_source_type)(rand() % 3),
+	        .path = PICK(paths),
+	        .format = is_lowest && rand() % 2 ? "raw" : "qcow2"};
+	if (s.type != DOMAIN_SOURCE_NETWORK)
+		return s;
+	s.path = PICK(names);
+	s.protocol = PICK(protocols);
+	/* The schema takes one host for iscsi. */
+	s.hosts = strcmp(s.protocol, "iscsi") == 0 ? hosts[0] : PICK(hosts);
+	if (strcmp(s.protocol, "gluster") != 0 && rand() % 2) {
+		s.user = "user_1";
+		s.secret_id = "6f1f3d3e-9a6c-4e5b-8a53-0f6f6ad2b001";
+	}
+	s.initiator = rand() % 2 ? "iqn.2020-01.x.y:us" : NULL;
+	return s;
+}
+
+static struct domain_disk random_disk(const char *name, struct domain_source chain[CHAIN_MAX])
 {
 	static const char *const buses[] = {"virtio", "scsi", "sata", "usb"};
-	static const char *const formats[] = {"qcow2", "raw"};
 	static const char *const caches[] = {NULL, "none", "writeback", "unsafe"};
 	static const char *const discards[] = {NULL, "unmap", "ignore"};
 	static const char *const serials[] = {NULL, "", "s-1", "disk 2.a"};
-	static const char *const paths[] = {
-	        "/p/a.qcow2", "/p/with space & <x>", "/\xc3\xa4/\"q'.raw"};
 	struct domain_disk d = {
 	        .name = name,
 	        .kind = rand() % 4 == 0 ? DOMAIN_CDROM : DOMAIN_DISK,
-	        .path = PICK(paths),
-	        .format = PICK(formats),
+	        .chain = chain,
+	        .n_chain = 1 + (size_t)rand() % CHAIN_MAX,
 	        .bus = PICK(buses),
 	        .serial = PICK(serials),
 	        .cache = PICK(caches),
@@ -57,9 +82,12 @@ static struct domain_disk random_disk(const char *name)
 	        .iops_limit = rand() % 2 ? rand() : 0,
 	        .bytes_per_second_limit = rand() % 2 ? (int64_t)rand() * 1000 : 0,
 	};
+	d.read_only = rand() % 2 && strcmp(d.bus, "sata") != 0;
+	for (size_t i = 0; i < d.n_chain; i++)
+		chain[i] = random_source(i + 1 == d.n_chain);
 	if (d.kind == DOMAIN_CDROM) {
 		d.bus = buses[1 + rand() % 3];
-		d.path = rand() % 2 ? d.path : NULL;
+		d.n_chain = rand() % 2 ? d.n_chain : 0;
 	}
 	return d;
 }
@@ -67,6 +95,7 @@ static struct domain_disk random_disk(const char *name)
 struct random_vm {
 	struct domain_config config;
 	struct domain_disk disks[9];
+	struct domain_source chains[9][CHAIN_MAX];
 	struct domain_nic nics[4];
 	char disk_names[9][24], nic_names[4][24], macs[4][18];
 	char id[UUID_TEXT_SIZE];
@@ -80,7 +109,7 @@ static void fill_random_devices(struct random_vm *vm)
 	vm->config.n_nics = (size_t)rand() % 5;
 	for (size_t i = 0; i < vm->config.n_disks; i++) {
 		snprintf(vm->disk_names[i], sizeof(vm->disk_names[i]), "d%zu", i);
-		vm->disks[i] = random_disk(vm->disk_names[i]);
+		vm->disks[i] = random_disk(vm->disk_names[i], vm->chains[i]);
 		vm->disks[i].boot_order = rand() % 2 ? (int)i + 1 : 0;
 	}
 	for (size_t i = 0; i < vm->config.n_nics; i++) {
@@ -157,13 +186,27 @@ static void assert_disks_read_back(const struct domain_config *c, const struct d
 		const struct domain_disk_facts *f = &facts->disks[i];
 		char *alias CLEANUP(cleanup_free) = str_format("ua-disk-%s", d->name);
 		assert_string_equal(f->alias, alias);
-		assert_same_text(f->path, d->path);
-		assert_string_equal(f->format, d->path ? d->format : "raw");
+		assert_same_text(f->path, d->n_chain > 0 ? d->chain[0].path : NULL);
+		assert_string_equal(f->format, d->n_chain > 0 ? d->chain[0].format : "raw");
 		assert_same_text(f->serial, d->serial);
 		assert_string_equal(f->bus, d->bus);
 		assert_string_equal(f->device, d->kind == DOMAIN_CDROM ? "cdrom" : "disk");
 		for (size_t k = 0; k < i; k++)
 			assert_string_not_equal(f->target, facts->disks[k].target);
+	}
+}
+
+static void assert_chains_read_back(const struct domain_config *c, const char *xml)
+{
+	for (size_t i = 0; i < c->n_disks; i++) {
+		const struct domain_disk *d = &c->disks[i];
+		struct domain_chain chain CLEANUP(domain_chain_done) = {0};
+		assert_int_equal(domain_xml_read_chain(xml, d->name, &chain, NULL), 0);
+		assert_int_equal(chain.n_layers, d->n_chain);
+		for (size_t k = 0; k < chain.n_layers; k++) {
+			assert_string_equal(chain.layers[k].path, d->chain[k].path);
+			assert_string_equal(chain.layers[k].format, d->chain[k].format);
+		}
 	}
 }
 
@@ -213,6 +256,32 @@ static void test_random_descriptions_validate_and_read_back(void **state)
 		assert_true(libvirt_schema_accepts(schema, xml));
 		assert_int_equal(domain_xml_parse(xml, &facts, &e), 0);
 		assert_reads_back(&vm.config, &facts);
+		assert_chains_read_back(&vm.config, xml);
+		domain_facts_done(&facts);
+	}
+}
+
+/* Places that were kept from any other description make a valid one, with all of its devices. */
+static void test_random_descriptions_keep_the_places_of_others(void **state)
+{
+	(void)state;
+	srand(20240602);
+	struct random_vm before;
+	fill_random(&before);
+	for (int i = 0; i < RANDOM_COUNT / 4; i++) {
+		struct random_vm vm;
+		fill_random(&vm);
+		char *xml CLEANUP(cleanup_free) = NULL;
+		char *old CLEANUP(cleanup_free) = NULL;
+		char *kept CLEANUP(cleanup_free) = NULL;
+		struct domain_facts facts;
+		assert_int_equal(domain_xml_build(&before.config, &old, NULL), 0);
+		assert_int_equal(domain_xml_build(&vm.config, &xml, NULL), 0);
+		assert_int_equal(domain_xml_keep_addresses(xml, old, &kept, NULL), 0);
+		assert_true(libvirt_schema_accepts(schema, kept));
+		assert_int_equal(domain_xml_parse(kept, &facts, NULL), 0);
+		assert_disks_read_back(&vm.config, &facts);
+		assert_nics_read_back(&vm.config, &facts);
 		domain_facts_done(&facts);
 	}
 }
@@ -221,6 +290,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_random_descriptions_validate_and_read_back),
+	        cmocka_unit_test(test_random_descriptions_keep_the_places_of_others),
 	};
 	return cmocka_run_group_tests(tests, load_schema, free_schema);
 }

@@ -296,35 +296,6 @@ static void test_guest_has_lease_addresses_while_running(void **state)
 	assert_int_equal(driver->shutdown(f->c, ID, SHUTDOWN_AGENT, &f->e), ERR_UNAVAILABLE);
 }
 
-static void test_pools_and_volumes(void **state)
-{
-	struct fixture *f = *state;
-	struct volume_info volume = {0};
-	struct pool_info pool = {0};
-	assert_int_equal(
-	        driver->volume_create(f->c, "p", "v", "qcow2", 1024, &f->e), ERR_NOT_FOUND);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(driver->pool_ensure(f->c, "p", "/srv/p", &f->e), 0);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(driver->volume_create(f->c, "p", "v", "qcow2", 1024, &f->e), 0);
-	assert_int_equal(driver->volume_create(f->c, "p", "v", "qcow2", 2048, &f->e), ERR_EXISTS);
-	assert_int_equal(driver->volume_get(f->c, "p", "v", &volume, &f->e), 0);
-	assert_string_equal(volume.path, "/srv/p/v");
-	assert_string_equal(volume.format, "qcow2");
-	volume_info_done(&volume);
-	char **names;
-	assert_int_equal(driver->volume_list(f->c, "p", &names, &f->e), 0);
-	assert_string_equal(names[0], "v");
-	assert_null(names[1]);
-	free(names[0]);
-	free(names);
-	assert_int_equal(driver->pool_info(f->c, "p", &pool, &f->e), 0);
-	assert_int_equal(pool.capacity_bytes, pool.allocation_bytes + pool.available_bytes);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(driver->volume_delete(f->c, "p", "v", &f->e), 0);
-	assert_int_equal(driver->volume_get(f->c, "p", "v", &volume, &f->e), ERR_NOT_FOUND);
-}
-
 static void test_networks(void **state)
 {
 	struct fixture *f = *state;
@@ -501,7 +472,6 @@ int main(void)
 	        TEST(test_live_changes_keep_to_the_maximum),
 	        TEST(test_devices_come_and_go_live_and_in_the_definition),
 	        TEST(test_guest_has_lease_addresses_while_running),
-	        TEST(test_pools_and_volumes),
 	        TEST(test_networks),
 	        TEST(test_guest_events_reach_the_loop_in_order),
 	        TEST(test_events_of_a_hung_host_wait_for_its_release),

@@ -96,8 +96,9 @@ static struct err failure; /* of the latest call that must succeed */
 
 static struct domain_config sample(const char *id, const char *name)
 {
+	static const struct domain_source source = {.path = "/p/a.qcow2", .format = "qcow2"};
 	static const struct domain_disk disk = {
-	        .name = "root", .path = "/p/a.qcow2", .format = "qcow2", .bus = "virtio"};
+	        .name = "root", .chain = &source, .n_chain = 1, .bus = "virtio"};
 	return (struct domain_config){.id = id,
 	        .name = name,
 	        .domain_type = "test",
@@ -477,88 +478,7 @@ static void test_closing_on_another_thread_amid_events_is_safe(void **state)
 	assert_ok(driver->undefine(connection, id, &failure));
 }
 
-/* --- storage and networks --- */
-
-static void free_names(char **names)
-{
-	for (char **n = names; n && *n; n++)
-		free(*n);
-	free(names);
-}
-
-static bool has_name(char **names, const char *name)
-{
-	for (; *names; names++)
-		if (strcmp(*names, name) == 0)
-			return true;
-	return false;
-}
-
-static void test_pool_and_volume_come_and_go(void **state)
-{
-	(void)state;
-	char **names = NULL;
-	struct pool_info pool;
-	struct volume_info volume CLEANUP(volume_info_done) = {0};
-	for (int i = 0; i < 2; i++)
-		assert_ok(
-		        driver->pool_ensure(connection, "berth", "/var/lib/berth/pool", &failure));
-	assert_ok(driver->pool_info(connection, "berth", &pool, &failure));
-	assert_true(pool.capacity_bytes > 0);
-	for (int i = 0; i < 2; i++)
-		assert_ok(driver->volume_create(
-		        connection, "berth", "a.qcow2", "qcow2", 10 * MIB, &failure));
-	assert_ok(driver->volume_get(connection, "berth", "a.qcow2", &volume, &failure));
-	assert_string_equal(volume.name, "a.qcow2");
-	assert_string_equal(volume.path, "/var/lib/berth/pool/a.qcow2");
-	assert_string_equal(volume.format, "qcow2");
-	assert_int_equal(volume.capacity_bytes, 10 * MIB);
-	assert_ok(driver->volume_list(connection, "berth", &names, &failure));
-	assert_true(has_name(names, "a.qcow2"));
-	free_names(names);
-	for (int i = 0; i < 2; i++)
-		assert_ok(driver->volume_delete(connection, "berth", "a.qcow2", &failure));
-	for (int i = 0; i < 2; i++)
-		assert_ok(driver->pool_remove(connection, "berth", &failure));
-}
-
-/* QEMU refuses a raw disk that ends within a sector. */
-static void test_volume_sizes_are_whole_sectors(void **state)
-{
-	(void)state;
-	struct volume_info volume CLEANUP(volume_info_done) = {0};
-	assert_ok(driver->pool_ensure(connection, "berth", "/var/lib/berth/pool", &failure));
-	for (int i = 0; i < 2; i++)
-		assert_ok(driver->volume_create(
-		        connection, "berth", "odd", "raw", 10 * MIB + 1, &failure));
-	assert_ok(driver->volume_get(connection, "berth", "odd", &volume, &failure));
-	assert_int_equal(volume.capacity_bytes, 10 * MIB + 4096);
-	assert_ok(driver->volume_delete(connection, "berth", "odd", &failure));
-	assert_ok(driver->pool_remove(connection, "berth", &failure));
-}
-
-static void test_storage_refusals_have_their_codes(void **state)
-{
-	(void)state;
-	struct err e = {0};
-	struct volume_info volume = {0};
-	struct pool_info pool;
-	assert_int_equal(driver->pool_info(connection, "none", &pool, &e), ERR_NOT_FOUND);
-	assert_int_equal(
-	        driver->volume_create(connection, "none", "v", "raw", MIB, &e), ERR_NOT_FOUND);
-	assert_ok(driver->pool_ensure(connection, "berth", "/var/lib/berth/pool", &failure));
-	assert_int_equal(driver->pool_ensure(connection, "berth", "/elsewhere", &e), ERR_CONFLICT);
-	assert_int_equal(driver->volume_get(connection, "berth", "v", &volume, &e), ERR_NOT_FOUND);
-	assert_ok(driver->volume_create(connection, "berth", "v", "raw", MIB, &failure));
-	assert_int_equal(
-	        driver->volume_create(connection, "berth", "v", "raw", 2 * MIB, &e), ERR_EXISTS);
-	assert_int_equal(
-	        driver->volume_create(connection, "berth", "../v", "raw", MIB, &e), ERR_INVALID);
-	assert_int_equal(
-	        driver->volume_create(connection, "berth", "w", "vmdk", MIB, &e), ERR_INVALID);
-	assert_ok(driver->volume_delete(connection, "berth", "v", &failure));
-	assert_ok(driver->pool_remove(connection, "berth", &failure));
-}
+/* --- networks --- */
 
 static void test_network_is_checked(void **state)
 {
@@ -591,9 +511,6 @@ int main(void)
 	        TEST(test_bad_definitions_are_refused),
 	        TEST(test_no_event_comes_after_close),
 	        TEST(test_closing_on_another_thread_amid_events_is_safe),
-	        TEST(test_pool_and_volume_come_and_go),
-	        TEST(test_volume_sizes_are_whole_sectors),
-	        TEST(test_storage_refusals_have_their_codes),
 	        TEST(test_network_is_checked),
 	};
 	return cmocka_run_group_tests(tests, start_loop, free_loop);

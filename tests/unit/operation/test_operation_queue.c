@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Order within a queue, independence across queues. */
+/* Order within a queue, who may run beside whom, independence across queues. */
 #include "tests/unit/operation/world.h"
 
 static void test_operations_of_one_queue_run_in_order_of_creation(void **state)
@@ -119,6 +119,134 @@ static void test_busy_names_the_oldest_unfinished_operation(void **state)
 	assert_string_equal(kind, "test.four");
 }
 
+static bool world_has_run(struct world *w, const char *call)
+{
+	return strstr(str_text(&w->trace), call) != NULL;
+}
+
+static void test_short_work_runs_beside_long_work_that_allows_it(void **state)
+{
+	struct world *w = *state;
+	char slow[UUID_TEXT_SIZE], quick[UUID_TEXT_SIZE], again[UUID_TEXT_SIZE];
+	world_hold(w, "x/run a");
+	world_create(w, "test.long", "x", slow);
+	world_wait_held(w, "x/run a");
+	world_script(w, "x/run a")->hold = false;
+	world_create(w, "test.side", "x", quick);
+	world_wait_end(w, quick, OPERATION_SUCCEEDED);
+	world_create(w, "test.side", "x", again);
+	world_wait_end(w, again, OPERATION_SUCCEEDED);
+	world_assert_state(w, slow, OPERATION_RUNNING);
+	world_release(w, "x/run a");
+	world_wait_end(w, slow, OPERATION_SUCCEEDED);
+}
+
+static struct operation_request on_queue(const char *kind, const char *target)
+{
+	struct operation_request request = world_request(kind, target);
+	request.queue = "shared";
+	return request;
+}
+
+static void test_nothing_overtakes_what_it_may_not_run_beside(void **state)
+{
+	struct world *w = *state;
+	char slow[UUID_TEXT_SIZE], alone[UUID_TEXT_SIZE], side[UUID_TEXT_SIZE];
+	world_hold(w, "slow/run a");
+	world_hold(w, "alone/run a");
+	world_create_request(w, on_queue("test.long", "slow"), slow);
+	world_create_request(w, on_queue("test.plain", "alone"), alone);
+	world_create_request(w, on_queue("test.side", "side"), side);
+	world_wait_held(w, "slow/run a");
+	world_drain(w);
+	world_assert_state(w, side, OPERATION_QUEUED);
+	world_release(w, "slow/run a");
+	world_wait_held(w, "alone/run a");
+	world_drain(w);
+	assert_false(world_has_run(w, "side/run a"));
+	world_release(w, "alone/run a");
+	world_wait_end(w, side, OPERATION_SUCCEEDED);
+}
+
+static void test_two_of_a_kind_that_is_not_beside_itself_wait_for_each_other(void **state)
+{
+	struct world *w = *state;
+	char first[UUID_TEXT_SIZE], second[UUID_TEXT_SIZE];
+	world_hold(w, "first/run b");
+	world_create_request(w, on_queue("test.side", "first"), first);
+	world_create_request(w, on_queue("test.side", "second"), second);
+	world_wait_held(w, "first/run b");
+	world_drain(w);
+	assert_false(world_has_run(w, "second/run a"));
+	world_release(w, "first/run b");
+	world_wait_end(w, second, OPERATION_SUCCEEDED);
+}
+
+static void test_what_ran_side_by_side_does_so_after_a_restart(void **state)
+{
+	struct world *w = *state;
+	char slow[UUID_TEXT_SIZE], side[UUID_TEXT_SIZE], next[UUID_TEXT_SIZE];
+	world_hold(w, "slow/run b");
+	world_hold(w, "side/run a");
+	world_create_request(w, on_queue("test.long", "slow"), slow);
+	world_create_request(w, on_queue("test.side", "side"), side);
+	world_create_request(w, on_queue("test.long", "next"), next);
+	world_wait_held(w, "slow/run b");
+	world_wait_held(w, "side/run a");
+	world_restart(w);
+	world_wait_held(w, "slow/run b");
+	world_wait_held(w, "side/run a");
+	world_drain(w);
+	assert_false(world_has_run(w, "next/run a"));
+	world_release(w, "slow/run b");
+	world_wait_end(w, slow, OPERATION_SUCCEEDED);
+	world_release(w, "side/run a");
+	world_wait_end(w, next, OPERATION_SUCCEEDED);
+}
+
+/* It ran beside the first, so what it did must be undone, though it is not first in line. */
+static void test_cancelled_before_a_restart_is_undone_when_it_ran_beside_another(void **state)
+{
+	struct world *w = *state;
+	char slow[UUID_TEXT_SIZE], side[UUID_TEXT_SIZE];
+	struct err e;
+	world_hold(w, "slow/run b");
+	world_hold(w, "side/run a");
+	world_create_request(w, on_queue("test.long", "slow"), slow);
+	world_create_request(w, on_queue("test.side", "side"), side);
+	world_wait_held(w, "slow/run b");
+	world_wait_held(w, "side/run a");
+	world_check(world_cancel(w, side, &e), &e);
+	world_restart(w);
+	world_wait_end(w, side, OPERATION_CANCELLED);
+	assert_true(world_has_run(w, "side/undo a"));
+	world_release(w, "slow/run b");
+	world_wait_end(w, slow, OPERATION_SUCCEEDED);
+}
+
+#define MANY 170
+
+static void test_many_unfinished_operations_begin_over_several_turns_after_a_start(void **state)
+{
+	struct world *w = *state;
+	char target[16], id[UUID_TEXT_SIZE];
+	for (int i = 0; i < MANY; i++) {
+		snprintf(target, sizeof(target), "m%03d", i);
+		snprintf(id, sizeof(id), "%s/run a", target);
+		world_hold(w, id);
+		world_create(w, "test.plain", target, id);
+	}
+	world_restart(w);
+	int most = 0, before = 0, begun = 0;
+	while (begun < MANY) {
+		uv_run(loop_uv(w->loop), UV_RUN_ONCE);
+		begun = (int)w->held.len;
+		most = begun - before > most ? begun - before : most;
+		before = begun;
+	}
+	assert_int_equal(most, 50);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -130,6 +258,12 @@ int main(void)
 	        TEST(test_failed_operation_lets_the_next_one_begin_after_its_undo),
 	        TEST(test_restart_keeps_the_order),
 	        TEST(test_busy_names_the_oldest_unfinished_operation),
+	        TEST(test_short_work_runs_beside_long_work_that_allows_it),
+	        TEST(test_nothing_overtakes_what_it_may_not_run_beside),
+	        TEST(test_two_of_a_kind_that_is_not_beside_itself_wait_for_each_other),
+	        TEST(test_what_ran_side_by_side_does_so_after_a_restart),
+	        TEST(test_cancelled_before_a_restart_is_undone_when_it_ran_beside_another),
+	        TEST(test_many_unfinished_operations_begin_over_several_turns_after_a_start),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,6 +189,58 @@ static void test_answer_of_a_success(void **state)
 	json_decref(answer);
 }
 
+/* Steps a and b each tell something; b's step has not ended while it is held. */
+static void tell_step(struct world *w, struct operation *op, const char *key)
+{
+	(void)w;
+	if (operation_is_undoing(op))
+		return;
+	operation_add_result(op, json_pack("{s:s, s:s}", key + 6, "seen", "last", key + 6));
+}
+
+static void assert_result(struct world *w, const char *id, const char *expected)
+{
+	json_t *answer = encode_by_id(w, id);
+	char *text = json_dumps(
+	        json_object_get(answer, "result"), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(answer);
+}
+
+static void test_result_is_shown_once_its_step_has_ended(void **state)
+{
+	struct world *w = *state;
+	char id[UUID_TEXT_SIZE], plain[UUID_TEXT_SIZE];
+	w->on_call = tell_step;
+	world_hold(w, "x/run a");
+	world_hold(w, "x/run b");
+	world_create(w, "test.late", "x", id);
+	world_wait_held(w, "x/run a");
+	assert_result(w, id, "null");
+	world_release(w, "x/run a");
+	world_wait_held(w, "x/run b");
+	assert_result(w, id, "{\"a\":\"seen\",\"last\":\"a\"}");
+	world_release(w, "x/run b");
+	world_wait_end(w, id, OPERATION_SUCCEEDED);
+	assert_result(w, id, "{\"a\":\"seen\",\"b\":\"seen\",\"c\":\"seen\",\"last\":\"c\"}");
+	w->on_call = NULL;
+	world_create(w, "test.plain", "y", plain);
+	world_wait_end(w, plain, OPERATION_SUCCEEDED);
+	assert_result(w, plain, "null");
+}
+
+static void test_result_of_what_was_undone_is_not_shown(void **state)
+{
+	struct world *w = *state;
+	char id[UUID_TEXT_SIZE];
+	w->on_call = tell_step;
+	world_fail(w, "x/run b", ERR_HYPERVISOR, 1);
+	world_create(w, "test.late", "x", id);
+	world_wait_end(w, id, OPERATION_FAILED);
+	assert_result(w, id, "null");
+}
+
 static void test_answer_while_running_and_undoing(void **state)
 {
 	struct world *w = *state;
@@ -266,6 +318,8 @@ int main(void)
 	        TEST(test_list_takes_a_filter_an_order_and_a_limit),
 	        TEST(test_prune_forgets_only_what_ended_before),
 	        TEST(test_answer_of_a_success),
+	        TEST(test_result_is_shown_once_its_step_has_ended),
+	        TEST(test_result_of_what_was_undone_is_not_shown),
 	        TEST(test_answer_while_running_and_undoing),
 	        TEST(test_answer_of_a_cancel),
 	        TEST(test_field_table_and_answer_name_the_same_members),

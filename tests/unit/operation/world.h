@@ -220,6 +220,26 @@ static const struct operation_step world_plain_steps[] = {
 static const struct operation_kind world_plain = {
         .name = "test.plain", .steps = world_plain_steps, .n_steps = 1, .finish = world_finish};
 
+/* Two kinds that may run beside each other, but not beside their own. */
+static const struct operation_step world_pair_steps[] = {
+        {.name = "a", .run = step_a, .undo = step_a},
+        {.name = "b", .run = step_b, .undo = step_b},
+};
+static const struct operation_kind world_long = {.name = "test.long",
+        .steps = world_pair_steps,
+        .n_steps = 2,
+        .finish = world_finish,
+        .on_cancel = world_on_cancel,
+        .job = 1,
+        .beside = 2};
+static const struct operation_kind world_side = {.name = "test.side",
+        .steps = world_pair_steps,
+        .n_steps = 2,
+        .finish = world_finish,
+        .on_cancel = world_on_cancel,
+        .job = 2,
+        .beside = 1};
+
 static const struct operation_kind world_empty = {.name = "test.empty", .finish = world_finish};
 
 /* ---- its life ---- */
@@ -257,6 +277,8 @@ static inline void world_start_with(struct world *w, bool knows_four)
 	operation_engine_register(w->engine, &world_late);
 	operation_engine_register(w->engine, &world_plain);
 	operation_engine_register(w->engine, &world_empty);
+	operation_engine_register(w->engine, &world_long);
+	operation_engine_register(w->engine, &world_side);
 	world_check(operation_engine_load(w->engine, w->db, &e), &e);
 }
 

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finding out what a VM's layers need next. Lane thread. */
+#pragma once
+
+#include "compute/snapshot_merge.h"
+#include "compute/vm_call.h"
+
+enum merge_kind { MERGE_NOTHING, MERGE_RECORD, MERGE_DELETE, MERGE_COMMIT, MERGE_PULL };
+
+/*
+ * By mode: looks, brings the definition up to date, and sets in call->found:
+ * "next": {kind, volume, disk, lower, upper, open (ids), top, base (paths), running, pool} or {}, and "deferred".
+ */
+extern const vm_call_fn snapshot_merge_looks[];

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A chain's files as their hosts show them: compared with what is recorded, made, deleted. Lane threads.
+ *
+ * What a host tells of a volume was read in its header. Of a qcow2 layer that header is QEMU's own and must say what is
+ * recorded. Of a raw layer the first bytes are the guest's, who may have written any header there: only its size is
+ * looked at, and only as long as nothing pretends to be a header.
+ */
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "hypervisor/driver.h"
+#include "storage/layer.h"
+
+#define SECTOR_BYTES 512
+
+static int drift(struct err *e, const struct layer_chain *chain, size_t i, const char *format, ...)
+        __attribute__((format(printf, 4, 5)));
+
+static int drift(struct err *e, const struct layer_chain *chain, size_t i, const char *format, ...)
+{
+	struct str what CLEANUP(str_done) = {0};
+	va_list args;
+	va_start(args, format);
+	str_vprintf(&what, format, args);
+	va_end(args);
+	err_set(e, ERR_UNPROCESSABLE, "file %s in pool %s is not as recorded: %s",
+	        chain->layers[i].file, chain->pools[i]->name, what.data);
+	return err_hint(
+	        e, "Berth does not guess: put the file back as it was, or delete the volume");
+}
+
+static int check_raw_size(
+        const struct layer_chain *chain, size_t i, const struct volume_info *info, struct err *e)
+{
+	int64_t recorded = chain->layers[i].size_bytes, found = info->capacity_bytes;
+	if (!str_equal(info->format, "raw") && info->format[0])
+		return 0; /* the size in a guest's header means nothing */
+	/* Block devices and the like come in units of their own. */
+	bool may_be_larger = !(chain->pools[i]->kind->flags & POOL_FILES);
+	int64_t rounded = (recorded + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES;
+	if (found == recorded || found == rounded || (may_be_larger && found > recorded))
+		return 0;
+	return drift(
+	        e, chain, i, "it has %lld bytes, not %lld", (long long)found, (long long)recorded);
+}
+
+static int check_qcow2_header(
+        const struct layer_chain *chain, size_t i, const struct volume_info *info, struct err *e)
+{
+	const char *below = i + 1 < chain->len ? chain->paths[i + 1] : NULL;
+	int64_t recorded = chain->layers[i].size_bytes;
+	if (!str_equal(info->format, "qcow2"))
+		return drift(e, chain, i, "it is %s, not qcow2",
+		        info->format[0] ? info->format : "unreadable");
+	if (info->capacity_bytes != recorded)
+		return drift(e, chain, i, "its disk has %lld bytes, not %lld",
+		        (long long)info->capacity_bytes, (long long)recorded);
+	if (!str_equal(info->backing_path, below))
+		return drift(e, chain, i, "it stands on %s, not on %s",
+		        info->backing_path ? info->backing_path : "nothing",
+		        below ? below : "nothing");
+	return 0;
+}
+
+static int check_layer(const struct layer_chain *chain, size_t i, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct volume_info info CLEANUP(volume_info_done) = {0};
+	const struct pool_access *pool = chain->pools[i];
+	int rc = pool_access_ensure(pool, driver, c, e);
+	if (rc < 0 || !pool->kind->libvirt_type || !driver->volume_get)
+		return rc;
+	rc = driver->volume_get(c, pool->libvirt_name, chain->layers[i].file, &info, e);
+	if (rc == ERR_NOT_FOUND)
+		return drift(e, chain, i, "it is not there");
+	if (rc < 0)
+		return rc;
+	return str_equal(chain->layers[i].format, "raw") ? check_raw_size(chain, i, &info, e)
+	                                                 : check_qcow2_header(chain, i, &info, e);
+}
+
+int layer_chain_check(const struct layer_chain *chain, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	for (size_t i = 0; i < chain->len; i++) {
+		int rc = check_layer(chain, i, driver, c, e);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int refuse(const struct pool_access *pool, struct err *e)
+{
+	return err_set(e, ERR_UNSUPPORTED, "Berth cannot make or delete volumes in pool %s (%s)",
+	        pool->name, pool->kind->name);
+}
+
+int layer_chain_create_top(const struct layer_chain *chain, bool preallocate,
+        const struct driver *driver, struct driver_connection *c, struct err *e)
+{
+	const struct layer_row *top = &chain->layers[0];
+	const struct pool_access *pool = chain->pools[0];
+	if (!pool->kind->libvirt_type || pool->kind->flags & POOL_ADOPT_ONLY)
+		return refuse(pool, e);
+	if (!driver->volume_create)
+		return err_set(e, ERR_UNSUPPORTED,
+		        "the host's hypervisor connection serves no storage pools");
+	const struct volume_config config = {
+	        .name = top->file,
+	        .format = top->format,
+	        .size_bytes = top->size_bytes,
+	        .backing_path = chain->len > 1 ? chain->paths[1] : NULL,
+	        .backing_format = chain->len > 1 ? chain->layers[1].format : NULL,
+	        .preallocate = preallocate,
+	};
+	int rc = pool_access_ensure(pool, driver, c, e);
+	return rc < 0 ? rc : driver->volume_create(c, pool->libvirt_name, &config, e);
+}
+
+int layer_chain_delete_top(const struct layer_chain *chain, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	const struct pool_access *pool = chain->pools[0];
+	/* Where nothing can be made, nothing of ours is left behind; what was there before us stays. */
+	if (!pool->kind->libvirt_type || pool->kind->flags & POOL_ADOPT_ONLY ||
+	        !driver->volume_delete)
+		return 0;
+	int rc = pool_access_ensure(pool, driver, c, e);
+	if (rc == 0)
+		rc = driver->volume_delete(c, pool->libvirt_name, chain->layers[0].file, e);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	err_clear(e);
+	return 0;
+}
+
+int layer_delete_all_of_volume(struct db *db, const char *volume_id, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct layer_list own CLEANUP(layer_list_done) = {0};
+	int rc = layer_store_of_volume(db, volume_id, &own, e);
+	for (size_t i = 0; i < own.len && rc == 0; i++) {
+		struct layer_chain chain CLEANUP(layer_chain_done) = {0};
+		rc = layer_chain_load(db, own.items[i].id, &chain, e);
+		if (rc == 0)
+			rc = layer_chain_delete_top(&chain, driver, c, e);
+	}
+	return rc;
+}

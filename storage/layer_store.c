@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SQL on table layer. */
+#include "storage/layer_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "base/vec.h"
+
+#define COLUMNS                                                                                    \
+	"SELECT id, pool_id, host_id, backing_id, volume_id, image_id, file, drift, format, "      \
+	"state, size_bytes, allocation_bytes, created_at FROM layer "
+
+SQL(layer_by_id, 0, COLUMNS "WHERE id = ?");
+SQL(layer_by_volume, 0, COLUMNS "WHERE volume_id = ?");
+SQL(layer_by_backing, 0, COLUMNS "WHERE backing_id = ?");
+SQL(layer_by_image, 0, COLUMNS "WHERE image_id = ?");
+SQL(layer_copy, 0,
+        "SELECT id FROM layer WHERE image_id = ?1 AND pool_id = ?2 "
+        "AND coalesce(host_id, '') = coalesce(?3, '')");
+SQL(layer_insert, 0,
+        "INSERT INTO layer (id, pool_id, host_id, file, format, size_bytes, backing_id, "
+        "volume_id, image_id, created_at, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating')");
+SQL(layer_update_state, 0, "UPDATE layer SET state = ?2 WHERE id = ?1");
+SQL(layer_update_size, 0, "UPDATE layer SET size_bytes = ?2 WHERE id = ?1");
+SQL(layer_update_backing, 0, "UPDATE layer SET backing_id = ?2 WHERE id = ?1");
+SQL(layer_update_file, 0,
+        "UPDATE layer SET file = ?2, format = ?3, backing_id = ?4, drift = '' WHERE id = ?1");
+SQL(layer_delete_row, 0, "DELETE FROM layer WHERE id = ?");
+
+void layer_row_done(struct layer_row *row)
+{
+	free(row->file);
+	free(row->drift);
+	*row = (struct layer_row){0};
+}
+
+void layer_list_done(struct layer_list *list)
+{
+	for (size_t i = 0; i < list->len; i++)
+		layer_row_done(&list->items[i]);
+	free(list->items);
+	*list = (struct layer_list){0};
+}
+
+static void read_id(struct statement *s, int column, char ret_id[UUID_TEXT_SIZE])
+{
+	const char *text = statement_text(s, column);
+	snprintf(ret_id, UUID_TEXT_SIZE, "%s", text ? text : "");
+}
+
+static void read_row(struct statement *s, struct layer_row *row)
+{
+	read_id(s, 0, row->id);
+	read_id(s, 1, row->pool_id);
+	read_id(s, 2, row->host_id);
+	read_id(s, 3, row->backing_id);
+	read_id(s, 4, row->volume_id);
+	read_id(s, 5, row->image_id);
+	row->file = statement_text_copy(s, 6);
+	row->drift = statement_text_copy(s, 7);
+	snprintf(row->format, sizeof(row->format), "%s", statement_text(s, 8));
+	snprintf(row->state, sizeof(row->state), "%s", statement_text(s, 9));
+	row->size_bytes = statement_int(s, 10);
+	row->allocation_bytes = statement_int(s, 11);
+	row->created_at = statement_int(s, 12);
+}
+
+int layer_store_get(struct db *db, const char *id, struct layer_row *ret_row, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, layer_by_id.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	rc = statement_step(s, e);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return err_set(e, ERR_NOT_FOUND, "no layer with id %s", id);
+	read_row(s, ret_row);
+	return 0;
+}
+
+static int read_list(
+        struct db *db, const char *sql, const char *id, struct layer_list *ret_list, struct err *e)
+{
+	VEC(struct layer_row) rows = {0};
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, sql, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	while ((rc = statement_step(s, e)) > 0) {
+		struct layer_row row = {0};
+		read_row(s, &row);
+		VEC_PUSH(&rows, row);
+	}
+	struct layer_list list = {.items = rows.items, .len = rows.len};
+	if (rc < 0)
+		layer_list_done(&list);
+	else
+		*ret_list = list;
+	return rc;
+}
+
+int layer_store_of_volume(
+        struct db *db, const char *volume_id, struct layer_list *ret_list, struct err *e)
+{
+	return read_list(db, layer_by_volume.text, volume_id, ret_list, e);
+}
+
+int layer_store_children(struct db *db, const char *id, struct layer_list *ret_list, struct err *e)
+{
+	return read_list(db, layer_by_backing.text, id, ret_list, e);
+}
+
+int layer_store_of_image(
+        struct db *db, const char *image_id, struct layer_list *ret_list, struct err *e)
+{
+	return read_list(db, layer_by_image.text, image_id, ret_list, e);
+}
+
+int layer_store_find_copy(struct db *db, const char *image_id, const char *pool_id,
+        const char *host_id, char ret_id[UUID_TEXT_SIZE], struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	ret_id[0] = '\0';
+	int rc = db_prepare(db, layer_copy.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, image_id);
+	statement_bind_text(s, 2, pool_id);
+	statement_bind_text(s, 3, host_id);
+	rc = statement_step(s, e);
+	if (rc > 0)
+		read_id(s, 0, ret_id);
+	return rc < 0 ? rc : 0;
+}
+
+int layer_store_insert(struct db *db, const struct layer_insert *row, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, layer_insert.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, row->id);
+	statement_bind_text(s, 2, row->pool_id);
+	statement_bind_text(s, 3, row->host_id);
+	statement_bind_text(s, 4, row->file);
+	statement_bind_text(s, 5, row->format);
+	statement_bind_int(s, 6, row->size_bytes);
+	statement_bind_text(s, 7, row->backing_id);
+	statement_bind_text(s, 8, row->volume_id);
+	statement_bind_text(s, 9, row->image_id);
+	statement_bind_int(s, 10, row->created_at);
+	return statement_run(s, e);
+}
+
+static int set_text(
+        struct db *db, const char *sql, const char *id, const char *value, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, sql, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, value);
+	return statement_run(s, e);
+}
+
+int layer_store_set_state(struct db *db, const char *id, const char *state, struct err *e)
+{
+	return set_text(db, layer_update_state.text, id, state, e);
+}
+
+int layer_store_set_backing(struct db *db, const char *id, const char *backing_id, struct err *e)
+{
+	return set_text(db, layer_update_backing.text, id, backing_id, e);
+}
+
+int layer_store_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, layer_update_size.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_int(s, 2, size_bytes);
+	return statement_run(s, e);
+}
+
+int layer_store_set_file(struct db *db, const char *id, const char *file, const char *format,
+        const char *backing_id, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, layer_update_file.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	statement_bind_text(s, 2, file);
+	statement_bind_text(s, 3, format);
+	statement_bind_text(s, 4, backing_id);
+	return statement_run(s, e);
+}
+
+int layer_store_delete(struct db *db, const char *id, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_prepare(db, layer_delete_row.text, &s, e);
+	if (rc < 0)
+		return rc;
+	statement_bind_text(s, 1, id);
+	return statement_run(s, e);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Wiping over the fake driver: overwritten or made again, never what others stand on. */
+#include "tests/unit/storage/volume_world.h"
+
+static void wipe(struct volume_world *v, const char *id)
+{
+	struct world_job job = {.id = id};
+	if (world_run(v, world_wipe_job, &job) < 0)
+		fail_msg("%s", v->base->e.message);
+	world_assert_ends(v, job.operation, "succeeded");
+}
+
+static void test_raw_volume_is_overwritten_where_it_lies(void **state)
+{
+	struct volume_world *v = *state;
+	char id[UUID_TEXT_SIZE];
+	world_make(v, "data", "raw", id);
+	wipe(v, id);
+	assert_int_equal(fake_host_count_calls("h1", "volume_wipe"), 1);
+	assert_int_equal(fake_host_count_calls("h1", "volume_delete"), 0);
+}
+
+static void test_qcow2_volume_is_made_again_with_its_size(void **state)
+{
+	struct volume_world *v = *state;
+	char id[UUID_TEXT_SIZE];
+	world_make(v, "data", "qcow2", id);
+	wipe(v, id);
+	assert_int_equal(fake_host_count_calls("h1", "volume_wipe"), 0);
+	assert_int_equal(fake_host_count_calls("h1", "volume_delete"), 1);
+	assert_int_equal(fake_host_count_calls("h1", "volume_create"), 2);
+	assert_int_equal(world_file_bytes(v, id, "qcow2"), 64 * MIB);
+}
+
+static void test_wiped_linked_clone_stands_on_nothing_any_more(void **state)
+{
+	struct volume_world *v = *state;
+	struct volume_info info CLEANUP(volume_info_done) = {0};
+	char id[UUID_TEXT_SIZE];
+	world_make(v, "data", "raw", id);
+	struct world_job clone = {.id = id, .clone = {.name = "leaf", .mode = VOLUME_CLONE_LINKED}};
+	assert_int_equal(world_run(v, world_clone_job, &clone), 0);
+	world_assert_ends(v, clone.operation, "succeeded");
+	wipe(v, clone.made);
+	assert_int_equal(world_get_file(v, clone.made, "qcow2", &info), 0);
+	assert_null(info.backing_path);
+	assert_int_equal(fixture_int(v->base, "SELECT count(backing_id) FROM layer"), 0);
+	assert_int_equal(world_file_bytes(v, id, "raw"), 64 * MIB);
+	wipe(v, id); /* free again */
+}
+
+static void test_disk_of_a_vm_is_not_wiped(void **state)
+{
+	struct volume_world *v = *state;
+	char id[UUID_TEXT_SIZE];
+	world_make(v, "data", "raw", id);
+	world_attach(v, id);
+	struct world_job job = {.id = id};
+	assert_int_equal(world_run(v, world_wipe_job, &job), ERR_IN_USE);
+	assert_non_null(strstr(v->base->e.message, "VM web"));
+}
+
+static void test_failed_wipe_is_told_and_may_be_asked_for_again(void **state)
+{
+	struct volume_world *v = *state;
+	char id[UUID_TEXT_SIZE];
+	static const char *const calls[] = {"volume_delete", "volume_create"};
+	world_make(v, "data", "qcow2", id);
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+		struct fake_behaviour fail = {.error_code = ERR_HYPERVISOR};
+		struct world_job job = {.id = id};
+		fake_script_set("h1", calls[i], NULL, &fail);
+		assert_int_equal(world_run(v, world_wipe_job, &job), 0);
+		world_assert_ends(v, job.operation, "failed");
+		fake_script_clear("h1");
+	}
+	wipe(v, id);
+	assert_int_equal(world_file_bytes(v, id, "qcow2"), 64 * MIB);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        WORLD_TEST(test_raw_volume_is_overwritten_where_it_lies),
+	        WORLD_TEST(test_qcow2_volume_is_made_again_with_its_size),
+	        WORLD_TEST(test_wiped_linked_clone_stands_on_nothing_any_more),
+	        WORLD_TEST(test_disk_of_a_vm_is_not_wiped),
+	        WORLD_TEST(test_failed_wipe_is_told_and_may_be_asked_for_again),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
