@@ -82,6 +82,7 @@ static const struct rule rules[] = {
         {"/disks/*/bytes_per_second_limit", CHANGE_LIVE, LIVE_DISK_LIMITS, NULL},
         {"/disks/*/volume", CHANGE_LIVE, LIVE_MEDIA, is_media},
         {"/disks/*/pool", CHANGE_RECORD, LIVE_NONE, is_media},
+        {"/disks/*/image", CHANGE_LIVE, LIVE_MEDIA, is_media},
         {"/disks/*/image", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/disks/*/clone", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/disks/*/*", CHANGE_RESTART, LIVE_NONE, NULL},

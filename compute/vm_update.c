@@ -412,6 +412,24 @@ static int check_fixed(const struct vm_row *row, const struct vm_spec *before,
 	return errors->len > n ? ERR_INVALID : 0;
 }
 
+/*
+ * A drive's volume and image go together: another image is another volume, another volume or none is no image. Else a patch
+ * of the one would leave what the other said before.
+ */
+static void match_medium(const struct vm_disk *old, struct vm_disk *disk)
+{
+	bool same_volume = str_equal(disk->volume, old->volume);
+	bool same_image = str_equal(disk->image, old->image);
+	if (same_volume && same_image)
+		return;
+	if (!same_image && same_volume)
+		str_replace(&disk->volume, NULL);
+	else if (same_image)
+		str_replace(&disk->image, NULL);
+	if (disk->size_bytes == old->size_bytes)
+		disk->size_bytes = 0; /* it was the old medium's */
+}
+
 /* What a PUT may leave out because it was chosen here: volumes' names and MACs. A disk's volume and
  * size stay. */
 static int inherit(
@@ -421,8 +439,10 @@ static int inherit(
 	for (size_t i = 0; i < wanted->disks.len; i++) {
 		struct vm_disk *disk = vm_spec_disk(wanted, i);
 		const struct vm_disk *old = find_disk(before, disk->name);
+		if (old && disk->kind == VM_DISK_CDROM && old->kind == VM_DISK_CDROM)
+			match_medium(old, disk); /* a drive may get another one */
 		if (!old || (disk->kind == VM_DISK_CDROM && old->kind == VM_DISK_CDROM))
-			continue; /* a drive may get another medium */
+			continue;
 		if (!disk->volume)
 			str_replace(&disk->volume, old->volume);
 		if (disk->size_bytes == 0)

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <libxml/parser.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -122,6 +123,7 @@ static void start_thread(struct lane_pool *pool)
 struct lane_pool *lane_pool_new(struct loop *loop)
 {
 	struct lane_pool *pool = xcalloc(1, sizeof(*pool));
+	xmlInitParser(); /* not safe when several threads come first */
 	pool->loop = loop;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_condattr_t attr;

@@ -64,21 +64,41 @@ static int check_qcow2_header(
 	return 0;
 }
 
-static int check_layer(const struct layer_chain *chain, size_t i, const struct driver *driver,
+static int compare(const struct layer_chain *chain, size_t i, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	struct volume_info info CLEANUP(volume_info_done) = {0};
-	const struct pool_access *pool = chain->pools[i];
-	int rc = pool_access_ensure(pool, driver, c, e);
-	if (rc < 0 || !pool->kind->libvirt_type || !driver->volume_get)
-		return rc;
-	rc = driver->volume_get(c, pool->libvirt_name, chain->layers[i].file, &info, e);
+	int rc = driver->volume_get(
+	        c, chain->pools[i]->libvirt_name, chain->layers[i].file, &info, e);
 	if (rc == ERR_NOT_FOUND)
 		return drift(e, chain, i, "it is not there");
 	if (rc < 0)
 		return rc;
 	return str_equal(chain->layers[i].format, "raw") ? check_raw_size(chain, i, &info, e)
 	                                                 : check_qcow2_header(chain, i, &info, e);
+}
+
+/* What the hypervisor's storage remembers of a header is older than a block job that has changed it since. */
+static int refresh(const struct pool_access *pool, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct volume_info_list list CLEANUP(volume_info_list_done) = {0};
+	return driver->volume_list(c, pool->libvirt_name, &list, e);
+}
+
+static int check_layer(const struct layer_chain *chain, size_t i, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	const struct pool_access *pool = chain->pools[i];
+	int rc = pool_access_ensure(pool, driver, c, e);
+	if (rc < 0 || !pool->kind->libvirt_type || !driver->volume_get)
+		return rc;
+	rc = compare(chain, i, driver, c, e);
+	if (rc != ERR_UNPROCESSABLE || !driver->volume_list)
+		return rc;
+	err_clear(e);
+	rc = refresh(pool, driver, c, e);
+	return rc < 0 ? rc : compare(chain, i, driver, c, e);
 }
 
 int layer_chain_check(const struct layer_chain *chain, const struct driver *driver,

@@ -10,7 +10,7 @@
 
 #define PATH_MAX_BYTES 1000
 #define OVERCOMMIT_MAX 1000.0
-#define QUOTA_MAX      ((int64_t)1 << 60)
+#define QUOTA_MAX      ((int64_t)1 << 52) /* exact in JSON, too */
 
 /* ---- checks of single texts ---- */
 

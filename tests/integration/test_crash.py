@@ -117,7 +117,7 @@ def test_killed_at_each_step_of_a_creation_it_is_finished_afterwards(scratch, vi
         daemon.start()
     finally:
         del os.environ["BERTH_FAULT"]
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, "POST", "/vms",
                             guest_vm("g", disks={"d": {"size_bytes": MIB}}, memory={"size_bytes": 64 * MIB}))
@@ -130,7 +130,7 @@ def test_killed_at_each_step_of_a_creation_it_is_finished_afterwards(scratch, vi
     assert daemon.process.returncode == -9
     daemon.start()
     api = daemon.local
-    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     if answer is not None:
         assert api.operation(answer.json["id"], wait=120)["state"] == "succeeded"
     check_nothing_left_over(api, virt, {"g"})

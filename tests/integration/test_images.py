@@ -605,7 +605,7 @@ def test_kill_at_each_step_of_a_copy_ends_whole(virt, scratch, step):
                 running.start()
             finally:
                 del os.environ["BERTH_FAULT"]
-            wait_until(lambda: running.local.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+            wait_until(lambda: running.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
             try:
                 running.local.ok("POST", "/vms", vm_from(f"vm{number}", "base"))
             except OSError:

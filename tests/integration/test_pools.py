@@ -182,7 +182,7 @@ def test_killed_at_each_step_of_a_creation_it_ends_or_is_undone(scratch, virt, f
         daemon.start()
     finally:
         del os.environ["BERTH_FAULT"]
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     path = virt.images_dir / "fast"
     if is_undo:
         mount_full(virt, path)

@@ -442,7 +442,7 @@ def kill_at(world, fault, method, path, body):
         daemon.start()
     finally:
         del os.environ["BERTH_FAULT"]
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, method, path, body)
         daemon.process.wait(60)
@@ -500,7 +500,7 @@ def test_killed_at_a_step_it_is_completed_after_the_restart(scratch, virt, fault
 def settle(daemon):
     """A new daemon, and all that was begun has ended."""
     daemon.start()
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     busy = '/operations?filter=state%20eq%20"{}"'
     wait_until(lambda: not any(daemon.local.get(busy.format(s))["items"] for s in ("running", "queued")), 60,
                "all operations have ended")

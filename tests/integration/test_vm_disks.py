@@ -224,4 +224,4 @@ def test_vm_is_cloned_from_a_snapshot(real, virt):
     check_world(real, virt)
     assert agent.run("disk-hash", "vda", 0, 16 * MIB) == now
     missing = api.request("POST", "/vms/g/clone", {"name": "x", "snapshot": "none"})
-    assert missing.status in (400, 422) and missing.json["pointer"] == "/snapshot", missing
+    assert missing.status in (400, 422) and missing.json["errors"][0]["pointer"] == "/snapshot", missing

@@ -343,7 +343,7 @@ def die_in(daemon, fault, path, body):
         daemon.start()
     finally:
         del os.environ["BERTH_FAULT"]
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, "POST", path, body)
         daemon.process.wait(60)
@@ -368,7 +368,7 @@ def test_killed_at_each_step_the_work_is_finished_afterwards(scratch, virt, verb
     operation = die_in(daemon, fault, f"{VOLUMES}/source/{verb}", body)
     daemon.start()
     api = daemon.local
-    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     if operation:
         assert api.operation(operation)["state"] == "succeeded"
     check_no_orphans(api, virt)
@@ -396,7 +396,7 @@ def test_killed_while_undoing_it_is_undone_afterwards(scratch, virt, fault):
     operation = die_in(daemon, fault, f"{VOLUMES}/source/clone", {"name": "copy", "pool": "small"})
     daemon.start()
     api = daemon.local
-    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     assert operation and api.operation(operation)["error"]["code"] == "disk_full"
     check_no_orphans(api, virt)
     assert api.get("/pools/small/volumes")["items"] == [] and in_host(virt, "ls", str(small)) == ""
@@ -414,7 +414,7 @@ def test_killed_while_wiping_it_is_wiped_afterwards(scratch, virt, kind, fault):
     daemon.stop()
     die_in(daemon, fault, f"{VOLUMES}/data/wipe", None)
     daemon.start()
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 30, "the host is up")
+    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     check_no_orphans(daemon.local, virt)
     tool("qemu-io", "-f", kind, "-c", "read -P 0 0 8M", path_of(volume))
     daemon.stop()
