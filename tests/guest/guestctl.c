@@ -598,6 +598,59 @@ static int run_nothing(char **args, struct reply *r)
 	return 0;
 }
 
+/* ------------------------------------------------------------------ standing still */
+
+static uint64_t monotonic_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Looks at the clock all the time, or (fd >= 0) after each of many small writes that wait for the disk. */
+static int tick(int fd, uint64_t duration_us, struct reply *r)
+{
+	static _Alignas(BLOCK) unsigned char block[BLOCK];
+	uint64_t begin = monotonic_us();
+	uint64_t last = begin;
+	uint64_t longest = 0;
+	uint64_t count = 0;
+
+	while (last - begin < duration_us) {
+		if (fd >= 0 && pwrite(fd, block, BLOCK, 0) != BLOCK)
+			return reply_fail(r, "writing: %s", strerror(errno));
+		uint64_t now = monotonic_us();
+
+		longest = now - last > longest ? now - last : longest;
+		last = now;
+		count++;
+	}
+	reply_add(r, " longest_us=%" PRIu64 " count=%" PRIu64, longest, count);
+	return 0;
+}
+
+static int run_ticks(char **args, struct reply *r)
+{
+	char zero[] = "0", size[] = "4096";
+	char *area_args[] = {args[1], zero, size};
+	struct area a;
+	uint64_t seconds;
+
+	if (parse_number(args[0], 3600, &seconds, r) < 0)
+		return -1;
+	if (!args[1])
+		return tick(-1, seconds * 1000000, r);
+	if (parse_area(area_args, &a, r) < 0)
+		return -1;
+	int fd = open(a.path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
+	if (fd < 0)
+		return reply_fail(r, "opening %s: %s", a.path, strerror(errno));
+	int rc = tick(fd, seconds * 1000000, r);
+	close(fd);
+	return rc;
+}
+
 /* ------------------------------------------------------------------ the end of the guest */
 
 static void end_by_crash(void)
@@ -634,6 +687,7 @@ static const struct command COMMANDS[] = {
         {"mac", "", 0, 0, run_mac, NULL},
         {"ip", "", 0, 0, run_ip, NULL},
         {"time", "", 0, 0, run_time, NULL},
+        {"ticks", "SECONDS [DEV]", 1, 2, run_ticks, NULL},
         {"crash", "", 0, 0, run_nothing, end_by_crash},
         {"poweroff", "", 0, 0, run_nothing, end_by_poweroff},
         {"reboot", "", 0, 0, run_nothing, end_by_reboot},
@@ -682,6 +736,7 @@ static void serve_line(char *line)
 	}
 	if (n == 0)
 		return;
+	words[n] = NULL;
 	pid_t pid = fork();
 	if (pid == 0)
 		_exit(dispatch(n, words));
