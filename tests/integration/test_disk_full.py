@@ -31,7 +31,8 @@ def test_what_does_not_fit_is_refused_or_undone_and_leaves_nothing(real, virt):
 def test_a_guest_that_fills_its_pool_waits_and_goes_on(real, virt):
     api = real.local
     small = make_small_pool(api, virt, "small", 24)
-    agent = make_guest(api, virt, disks={"data": {"size_bytes": 64 * MIB, "pool": "small"}})
+    agent = make_guest(api, virt, disks={"data": {"size_bytes": 64 * MIB, "pool": "small"}, "same": {"size_bytes": 64 * MIB}})
+    agent.run("disk-write", "vdb", 0, 32 * MIB, 7)
     pid = agent.start("disk-write", "vda", 0, 32 * MIB, 7)
     vm = wait_until(lambda: (lambda v: v if v["power"] == "paused" else None)(api.get("/vms/g")), 90, "the guest is paused")
     assert "I/O error" in vm["power_reason"] or "storage" in vm["power_reason"], vm["power_reason"]
@@ -40,4 +41,4 @@ def test_a_guest_that_fills_its_pool_waits_and_goes_on(real, virt):
     api.act("POST", "/vms/g/resume")
     agent.finish(pid, deadline_seconds=120)
     assert api.get("/vms/g")["power"] == "running"
-    assert agent.run("disk-hash", "vda", 0, 32 * MIB)
+    assert agent.run("disk-hash", "vda", 0, 32 * MIB) == agent.run("disk-hash", "vdb", 0, 32 * MIB)
