@@ -109,7 +109,7 @@ def test_tls_certificate_is_reloaded(scratch):
 def test_graceful_stop_lets_work_end_and_reads_go_on(scratch):
     with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
         api = daemon.local
-        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}?delay_ms=700")
+        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}?delay_ms=1500")
         accepted = api.ok("POST", "/vms", small_vm("a", disks={"d": {"size_bytes": 1 << 20}})).json
         wait_until(lambda: api.get(f"/operations/{accepted['id']}")["state"] == "running", 20, "a step is under way")
         daemon.process.send_signal(signal.SIGTERM)
