@@ -271,13 +271,23 @@ static int check_upload_range(
 		        row->spec.name, (long long)row->received_bytes, (long long)range->first);
 		return err_numbers(e, "{\"received_bytes\":%lld}", (long long)row->received_bytes);
 	}
-	if (range->first > 0 && row->total_bytes > 0 && range->total >= 0 &&
-	        range->total != row->total_bytes) {
-		err_set(e, ERR_RANGE, "the upload of image %s has %lld bytes in all, not %lld",
-		        row->spec.name, (long long)row->total_bytes, (long long)range->total);
-		return err_numbers(e, "{\"total_bytes\":%lld}", (long long)row->total_bytes);
-	}
-	return 0;
+	bool is_told = range->first > 0 && row->total_bytes > 0;
+	bool is_other = range->total >= 0 && range->total != row->total_bytes;
+	bool is_beyond = range->length >= 0 && range->first + range->length > row->total_bytes;
+	if (!is_told || (!is_other && !is_beyond))
+		return 0;
+	err_set(e, ERR_RANGE, "the upload of image %s has %lld bytes in all, not %lld",
+	        row->spec.name, (long long)row->total_bytes,
+	        (long long)(is_other ? range->total : range->first + range->length));
+	return err_numbers(e, "{\"total_bytes\":%lld}", (long long)row->total_bytes);
+}
+
+/* What goes on may leave its total to what was told before; -1: nobody told. */
+static int64_t total_of(const struct image_row *row, const struct image_upload_range *range)
+{
+	if (range->total >= 0)
+		return range->total;
+	return range->first > 0 && row->total_bytes > 0 ? row->total_bytes : -1;
 }
 
 int image_upload_begin(struct db *db, const struct images *images, const struct image_row *row,
@@ -285,6 +295,7 @@ int image_upload_begin(struct db *db, const struct images *images, const struct 
 {
 	const struct image_options *options = images_options(images);
 	int64_t most = image_max_bytes(options, &row->spec), left = 0;
+	int64_t total = total_of(row, range);
 	int rc = check_upload_state(row, e);
 	if (rc == 0)
 		rc = check_upload_range(row, range, e);
@@ -292,19 +303,19 @@ int image_upload_begin(struct db *db, const struct images *images, const struct 
 		rc = image_quota_left(db, options, row->id, &left, e);
 	if (rc < 0)
 		return rc;
-	int64_t asked = range->total >= 0 ? range->total : range->first;
+	int64_t asked = total >= 0 ? total : range->first + (range->length > 0 ? range->length : 0);
 	if (asked > most)
 		return refuse_size(ERR_TOO_LARGE, "at most allowed are", asked, most, e);
 	if (asked > left)
 		return refuse_size(ERR_LIMIT, "the quota leaves", asked, left, e);
-	int64_t end = range->total >= 0 ? range->total : most < left ? most : left;
+	int64_t end = total >= 0 ? total : most < left ? most : left;
 	*ret_max_bytes = range->length >= 0 ? range->length : end - range->first;
 	if (str_equal(row->state, "failed"))
 		rc = image_set_state(db, row->id, row->spec.name, "uploading", "", e);
 	/* The total is recorded before the bytes come, so that the quota counts them. */
 	return rc < 0 ? rc
 	              : image_store_set_received(
-	                        db, row->id, range->first, range->total >= 0 ? range->total : 0, e);
+	                        db, row->id, range->first, total >= 0 ? total : 0, e);
 }
 
 int image_upload_record(

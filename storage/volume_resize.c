@@ -42,6 +42,23 @@ static int check_owner(const struct volume_call *call, struct err *e)
 	        "volume %s has gone to or from a VM meanwhile: it was not resized", call->row.name);
 }
 
+static int refuse_shrinking(const struct volume_row *row, int64_t size_bytes, struct err *e)
+{
+	err_set_at(e, ERR_INVALID, "/size_bytes",
+	        "volume %s has %lld bytes and cannot shrink to %lld: what lies behind them would "
+	        "be lost",
+	        row->name, (long long)row->size_bytes, (long long)size_bytes);
+	return err_numbers(e, "{\"size_bytes\":%lld,\"asked_bytes\":%lld}",
+	        (long long)row->size_bytes, (long long)size_bytes);
+}
+
+/* An earlier one in the VM's queue may have made it larger than this one was asked for. */
+static int check_growth(const struct volume_call *call, struct err *e)
+{
+	int64_t size_bytes = wanted_bytes(call);
+	return size_bytes >= call->row.size_bytes ? 0 : refuse_shrinking(&call->row, size_bytes, e);
+}
+
 /* The files are as recorded, or as this step leaves them when it was interrupted. */
 static int check_files(const struct volume_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
@@ -77,6 +94,8 @@ static int grow(struct volume_call *call, const struct driver *driver, struct dr
 {
 	bool is_active = false;
 	int rc = check_owner(call, e);
+	if (rc == 0)
+		rc = check_growth(call, e);
 	if (rc == 0 && !driver->block_resize)
 		rc = err_set(e, ERR_UNSUPPORTED, "the host's hypervisor cannot grow disks");
 	if (rc == 0 && call->row.vm_id)
@@ -138,12 +157,7 @@ static int check_size(const struct volume_row *row, int64_t size_bytes, struct e
 {
 	if (size_bytes >= row->size_bytes)
 		return size_bytes == row->size_bytes ? 0 : volume_check_size(size_bytes, e);
-	err_set_at(e, ERR_INVALID, "/size_bytes",
-	        "volume %s has %lld bytes and cannot shrink to %lld: what lies behind them would "
-	        "be lost",
-	        row->name, (long long)row->size_bytes, (long long)size_bytes);
-	return err_numbers(e, "{\"size_bytes\":%lld,\"asked_bytes\":%lld}",
-	        (long long)row->size_bytes, (long long)size_bytes);
+	return refuse_shrinking(row, size_bytes, e);
 }
 
 static int check_pool(

@@ -306,6 +306,24 @@ def test_upload_goes_on_where_the_connection_broke(service, scratch):
     assert announce(service, "disk", len(data))[0] == 409
 
 
+def test_total_told_once_holds_for_the_parts_that_leave_it_out(service):
+    data = os.urandom(300 * 1024)
+    third = len(data) // 3
+    create(service, "disk", format="raw")
+    upload(service, "disk", data[:third], **{"Content-Range": f"bytes 0-{third - 1}/{len(data)}"})
+    status, text = announce(service, "disk", len(data), **{"Content-Range": f"bytes {third}-{third + len(data) - 1}/*"})
+    assert status == 416 and f'"total_bytes":{len(data)}' in text, text
+    middle = {"Content-Range": f"bytes {third}-{2 * third - 1}/*"}
+    bad = upload(service, "disk", data[third:2 * third], **middle, **{"Content-Digest": digest_of(b"")})
+    assert bad.status == 422, bad
+    assert service.local.get("/images/disk")["total_bytes"] == len(data)
+    part = upload(service, "disk", data[third:2 * third], **middle)
+    assert part.status == 200 and part.json["state"] == "uploading", part
+    last = upload(service, "disk", data[2 * third:], **{"Content-Range": f"bytes {2 * third}-{len(data) - 1}/*"})
+    assert last.json["state"] == "succeeded", last
+    assert service.local.get("/images/disk")["sha256"] == hashlib.sha256(data).hexdigest()
+
+
 def test_upload_survives_a_kill_of_the_daemon(service, scratch):
     data = content(make_disk(scratch))
     create(service, "disk", format="raw")
@@ -329,6 +347,7 @@ def test_limits_and_quota_hold_before_and_during_an_upload(scratch):
         status, text = announce(running, "large", 5 * MIB)
         assert status == 413 and "4194304" in text, text
         assert announce(running, "large", 100, **{"Content-Range": f"bytes 0-99/{5 * MIB}"})[0] == 413
+        assert announce(running, "large", 5 * MIB, **{"Content-Range": f"bytes 0-{5 * MIB - 1}/*"})[0] == 413
         assert chunked(running, "large", 5 * MIB) == 413
         assert running.local.get("/images/large")["received_bytes"] == 0
         assert sum(os.path.getsize(os.path.join(library(running), name)) for name in files(running)) == 0
