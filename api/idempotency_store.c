@@ -93,10 +93,5 @@ SQL(idempotency_delete_old, 0, "DELETE FROM idempotency WHERE created_at < ?");
 
 int idempotency_prune(struct db *db, int64_t before_ms, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, idempotency_delete_old.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_int(s, 1, before_ms);
-	return statement_run(s, e);
+	return db_run(db, &idempotency_delete_old, SQL_BINDS(SQL_INT(before_ms)), e);
 }

@@ -14,7 +14,7 @@ static int count(struct db *db, const struct sql_text *sql,
         void (*add)(void *arg, const char *value, int64_t n), void *arg, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
+	int rc = db_query(db, sql, NULL, 0, &s, e);
 	if (rc < 0)
 		return rc;
 	while ((rc = statement_step(s, e)) == 1)

@@ -17,30 +17,18 @@ SQL(freeze_guard_all, SQL_SCAN,
 
 int freeze_guard_store_put(struct db *db, const struct freeze_guard_row *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, freeze_guard_put.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->operation_id);
-	statement_bind_text(s, 2, row->vm_id);
-	statement_bind_text(s, 3, row->host_id);
-	statement_bind_int(s, 4, row->pid);
-	statement_bind_int(s, 5, row->pid_start);
-	statement_bind_int(s, 6, row->started_at);
-	return statement_run(s, e);
+	return db_run(db, &freeze_guard_put,
+	        SQL_BINDS(SQL_TEXT(row->operation_id), SQL_TEXT(row->vm_id), SQL_TEXT(row->host_id),
+	                SQL_INT(row->pid), SQL_INT(row->pid_start), SQL_INT(row->started_at)),
+	        e);
 }
 
 int freeze_guard_store_remove(struct db *db, const struct freeze_guard_row *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, freeze_guard_remove.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->operation_id);
-	statement_bind_text(s, 2, row->vm_id);
-	statement_bind_int(s, 3, row->pid);
-	statement_bind_int(s, 4, row->pid_start);
-	return statement_run(s, e);
+	return db_run(db, &freeze_guard_remove,
+	        SQL_BINDS(SQL_TEXT(row->operation_id), SQL_TEXT(row->vm_id), SQL_INT(row->pid),
+	                SQL_INT(row->pid_start)),
+	        e);
 }
 
 int freeze_guard_store_each(struct db *db,

@@ -41,11 +41,7 @@ int host_group_store_get(
 	CLEANUP(statement_done) struct statement *s = NULL;
 	const struct sql_text *sql =
 	        uuid_is_shaped(name_or_id) ? &host_group_by_id : &host_group_by_name;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, name_or_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, sql, SQL_BINDS(SQL_TEXT(name_or_id)), &s, e);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -56,38 +52,20 @@ int host_group_store_get(
 int host_group_store_insert(struct db *db, const char *id, const char *name, const char *spec,
         int64_t created_at, struct err *e)
 {
-	CLEANUP(statement_done) struct statement *s = NULL;
-	int rc = db_prepare(db, host_group_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, name);
-	statement_bind_text(s, 3, spec);
-	statement_bind_int(s, 4, created_at);
-	return statement_run(s, e);
+	return db_run(db, &host_group_insert,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name), SQL_TEXT(spec), SQL_INT(created_at)), e);
 }
 
 int host_group_store_update(
         struct db *db, const char *id, const char *name, const char *spec, struct err *e)
 {
-	CLEANUP(statement_done) struct statement *s = NULL;
-	int rc = db_prepare(db, host_group_update_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, name);
-	statement_bind_text(s, 3, spec);
-	return statement_run(s, e);
+	return db_run(db, &host_group_update_row,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name), SQL_TEXT(spec)), e);
 }
 
 int host_group_store_delete(struct db *db, const char *id, struct err *e)
 {
-	CLEANUP(statement_done) struct statement *s = NULL;
-	int rc = db_prepare(db, host_group_delete_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &host_group_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int host_group_store_hosts(
@@ -95,11 +73,9 @@ int host_group_store_hosts(
 {
 	CLEANUP(statement_done) struct statement *s = NULL;
 	CLEANUP(str_done) struct str names = {0};
-	int rc = db_prepare(db, host_group_host_names.text, &s, e);
+	int rc = db_query(db, &host_group_host_names, SQL_BINDS(SQL_TEXT(id), SQL_INT(max)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_int(s, 2, max);
 	while ((rc = statement_step(s, e)) > 0)
 		str_printf(&names, "%s%s", names.len ? ", " : "", statement_text(s, 0));
 	if (rc == 0)

@@ -98,11 +98,8 @@ static int find(struct db *db, const struct sql_text *by_id, const struct sql_te
         const char *name_or_id, struct statement **ret_statement, struct err *e)
 {
 	bool is_id = uuid_is_shaped(name_or_id);
-	int rc = db_prepare(db, is_id ? by_id->text : by_name->text, ret_statement, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(*ret_statement, 1, name_or_id);
-	rc = statement_step(*ret_statement, e);
+	int rc = db_find(
+	        db, is_id ? by_id : by_name, SQL_BINDS(SQL_TEXT(name_or_id)), ret_statement, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, is_id ? "no host with id %s" : "no host named %s",
 		        name_or_id);
@@ -129,58 +126,31 @@ int host_store_get_full(
 	return host_store_get_allocation(db, ret_full->row.id, &ret_full->allocation, e);
 }
 
-static void bind_record(struct statement *s, const struct host_record *record)
-{
-	statement_bind_text(s, 1, record->id);
-	statement_bind_text(s, 2, record->name);
-	statement_bind_text(s, 3, record->uri);
-	statement_bind_text(s, 4, record->access);
-	statement_bind_text(s, 5, record->group_id);
-	statement_bind_text(s, 6, record->accelerator);
-	statement_bind_text(s, 7, record->spec);
-}
+/* What both statements below bind first. */
+#define RECORD_BINDS(record)                                                                       \
+	SQL_TEXT((record)->id), SQL_TEXT((record)->name), SQL_TEXT((record)->uri),                 \
+	        SQL_TEXT((record)->access), SQL_TEXT((record)->group_id),                          \
+	        SQL_TEXT((record)->accelerator), SQL_TEXT((record)->spec)
 
 int host_store_insert(
         struct db *db, const struct host_record *record, int64_t created_at, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	bind_record(s, record);
-	statement_bind_int(s, 8, created_at);
-	return statement_run(s, e);
+	return db_run(db, &host_insert, SQL_BINDS(RECORD_BINDS(record), SQL_INT(created_at)), e);
 }
 
 int host_store_update(struct db *db, const struct host_record *record, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_update_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	bind_record(s, record);
-	return statement_run(s, e);
+	return db_run(db, &host_update_row, SQL_BINDS(RECORD_BINDS(record)), e);
 }
 
 int host_store_delete(struct db *db, const char *id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_delete_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &host_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int host_store_forget_facts(struct db *db, const char *id, int64_t since, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_forget_facts.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_int(s, 2, since);
-	return statement_run(s, e);
+	return db_run(db, &host_forget_facts, SQL_BINDS(SQL_TEXT(id), SQL_INT(since)), e);
 }
 
 /* Steps a statement that returns the name of the row it changed, if it changed one. */
@@ -201,13 +171,10 @@ int host_store_set_state(struct db *db, const char *id, const char *state, const
         int64_t since, char **ret_name, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_set_state.text, &s, e);
+	int rc = db_query(db, &host_set_state,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(state), SQL_TEXT(reason), SQL_INT(since)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, state);
-	statement_bind_text(s, 3, reason);
-	statement_bind_int(s, 4, since);
 	return run_returning_name(s, ret_name, e);
 }
 
@@ -215,13 +182,12 @@ int host_store_set_facts(struct db *db, const char *id, const char *facts, int64
         int64_t memory_bytes, char **ret_name, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_set_facts.text, &s, e);
+	int rc = db_query(db, &host_set_facts,
+	        SQL_BINDS(
+	                SQL_TEXT(id), SQL_TEXT(facts), SQL_INT(cpu_threads), SQL_INT(memory_bytes)),
+	        &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, facts);
-	statement_bind_int(s, 3, cpu_threads);
-	statement_bind_int(s, 4, memory_bytes);
 	return run_returning_name(s, ret_name, e);
 }
 
@@ -229,10 +195,9 @@ int host_store_set_all_connecting(struct db *db, int64_t since,
         int (*each)(struct db *db, const char *id, const char *name, struct err *e), struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_all_connecting.text, &s, e);
+	int rc = db_query(db, &host_all_connecting, SQL_BINDS(SQL_INT(since)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_int(s, 1, since);
 	while ((rc = statement_step(s, e)) > 0)
 		if ((rc = each(db, statement_text(s, 0), statement_text(s, 1), e)) < 0)
 			return rc;
@@ -243,7 +208,7 @@ int host_store_each(struct db *db, void (*each)(void *arg, const struct host_row
         struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_all.text, &s, e);
+	int rc = db_query(db, &host_all, NULL, 0, &s, e);
 	if (rc < 0)
 		return rc;
 	while ((rc = statement_step(s, e)) > 0) {
@@ -257,26 +222,15 @@ int host_store_each(struct db *db, void (*each)(void *arg, const struct host_row
 int host_store_find_uri(
         struct db *db, const char *uri, const char *but_id, char **ret_name, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_by_uri.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, uri);
-	statement_bind_text(s, 2, but_id);
-	rc = statement_step(s, e);
-	if (rc > 0)
-		*ret_name = statement_text_copy(s, 0);
+	int rc = db_find_text(
+	        db, &host_by_uri, SQL_BINDS(SQL_TEXT(uri), SQL_TEXT(but_id)), ret_name, e);
 	return rc < 0 ? rc : 0;
 }
 
 int host_store_meta_get(struct db *db, const char *key, bool *ret_found, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_meta_get.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, key);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &host_meta_get, SQL_BINDS(SQL_TEXT(key)), &s, e);
 	if (rc < 0)
 		return rc;
 	*ret_found = rc > 0;
@@ -285,13 +239,7 @@ int host_store_meta_get(struct db *db, const char *key, bool *ret_found, struct 
 
 int host_store_meta_set(struct db *db, const char *key, const char *value, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_meta_set.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, key);
-	statement_bind_text(s, 2, value);
-	return statement_run(s, e);
+	return db_run(db, &host_meta_set, SQL_BINDS(SQL_TEXT(key), SQL_TEXT(value)), e);
 }
 
 int host_store_list(struct db *db, const struct db_page *page,

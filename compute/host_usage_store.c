@@ -32,10 +32,9 @@ static int count_named(struct db *db, const struct sql_text *sql, const char *id
         int64_t *ret_count, struct str *names, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
+	int rc = db_query(db, sql, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	*ret_count = 0;
 	while ((rc = statement_step(s, e)) > 0)
 		if (++*ret_count <= NAMES_SHOWN)
@@ -61,10 +60,9 @@ int host_store_delete_foreign(struct db *db, const char *id,
         int (*each)(struct db *db, const char *id, const char *name, struct err *e), struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_foreign_delete.text, &s, e);
+	int rc = db_query(db, &host_foreign_delete, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	while ((rc = statement_step(s, e)) > 0)
 		if ((rc = each(db, statement_text(s, 0), statement_text(s, 1), e)) < 0)
 			return rc;
@@ -73,23 +71,14 @@ int host_store_delete_foreign(struct db *db, const char *id,
 
 int host_store_forget_copies(struct db *db, const char *id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_copies_delete.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &host_copies_delete, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int host_store_get_allocation(
         struct db *db, const char *id, struct host_allocation *ret, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, host_allocation_sum.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &host_allocation_sum, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
 	ret->vms = statement_int(s, 0);

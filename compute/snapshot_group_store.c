@@ -49,11 +49,7 @@ int snapshot_group_store_get(
 	struct statement *s CLEANUP(statement_done) = NULL;
 	const struct sql_text *sql =
 	        uuid_is_shaped(name_or_id) ? &snapshot_group_by_id : &snapshot_group_by_name;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, name_or_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, sql, SQL_BINDS(SQL_TEXT(name_or_id)), &s, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "no snapshot group named %s", name_or_id);
 	return rc < 0 ? rc : read_row(s, ret_row, e);
@@ -77,43 +73,21 @@ int snapshot_group_store_list(struct db *db, const struct db_page *page,
 int snapshot_group_store_insert(
         struct db *db, const struct snapshot_group_row *row, const char *spec, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_group_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->id);
-	statement_bind_text(s, 2, row->spec.name);
-	statement_bind_text(s, 3, spec);
-	statement_bind_text(s, 4, row->state);
-	statement_bind_int(s, 5, row->created_at);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_group_insert,
+	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->spec.name), SQL_TEXT(spec),
+	                SQL_TEXT(row->state), SQL_INT(row->created_at)),
+	        e);
 }
 
 int snapshot_group_store_set_state(struct db *db, const char *id, const char *state, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_group_set_state.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, state);
-	return statement_run(s, e);
-}
-
-static int run_with_id(struct db *db, const struct sql_text *sql, const char *id, struct err *e)
-{
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_group_set_state, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(state)), e);
 }
 
 int snapshot_group_store_delete(struct db *db, const char *id, struct err *e)
 {
-	int rc = run_with_id(db, &snapshot_group_detach, id, e);
-	return rc < 0 ? rc : run_with_id(db, &snapshot_group_delete_row, id, e);
+	int rc = db_run(db, &snapshot_group_detach, SQL_BINDS(SQL_TEXT(id)), e);
+	return rc < 0 ? rc : db_run(db, &snapshot_group_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int snapshot_group_store_members(struct db *db, const char *id,
@@ -121,10 +95,9 @@ int snapshot_group_store_members(struct db *db, const char *id,
         void *arg, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_group_members.text, &s, e);
+	int rc = db_query(db, &snapshot_group_members, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	while ((rc = statement_step(s, e)) == 1) {
 		struct snapshot_group_member member = {.vm = statement_text(s, 2),
 		        .name = statement_text(s, 3),

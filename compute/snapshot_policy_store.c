@@ -58,11 +58,7 @@ int snapshot_policy_store_get(
 	struct statement *s CLEANUP(statement_done) = NULL;
 	const struct sql_text *sql =
 	        uuid_is_shaped(name_or_id) ? &snapshot_policy_by_id : &snapshot_policy_by_name;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, name_or_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, sql, SQL_BINDS(SQL_TEXT(name_or_id)), &s, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "no snapshot policy named %s", name_or_id);
 	return rc < 0 ? rc : read_row(s, ret_row, e);
@@ -86,65 +82,36 @@ int snapshot_policy_store_list(struct db *db, const struct db_page *page,
 int snapshot_policy_store_insert(
         struct db *db, const struct snapshot_policy_row *row, const char *spec, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_policy_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->id);
-	statement_bind_text(s, 2, row->spec.name);
-	statement_bind_text(s, 3, spec);
-	statement_bind_int(s, 4, row->next_run_at);
-	statement_bind_int(s, 5, row->created_at);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_policy_insert,
+	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->spec.name), SQL_TEXT(spec),
+	                SQL_INT(row->next_run_at), SQL_INT(row->created_at)),
+	        e);
 }
 
 int snapshot_policy_store_update(struct db *db, const char *id, const char *name, const char *spec,
         int64_t next_run_at, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_policy_update_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, name);
-	statement_bind_text(s, 3, spec);
-	statement_bind_int(s, 4, next_run_at);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_policy_update_row,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name), SQL_TEXT(spec), SQL_INT(next_run_at)), e);
 }
 
 int snapshot_policy_store_delete(struct db *db, const char *id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_policy_delete_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_policy_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int snapshot_policy_store_set_next(
         struct db *db, const char *id, int64_t next_run_at, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_policy_set_next.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_int(s, 2, next_run_at);
-	return statement_run(s, e);
+	return db_run(
+	        db, &snapshot_policy_set_next, SQL_BINDS(SQL_TEXT(id), SQL_INT(next_run_at)), e);
 }
 
 int snapshot_policy_store_set_last(
         struct db *db, const char *id, int64_t at, const char *result, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_policy_set_last.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_int(s, 2, at);
-	statement_bind_text(s, 3, result);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_policy_set_last,
+	        SQL_BINDS(SQL_TEXT(id), SQL_INT(at), SQL_TEXT(result)), e);
 }
 
 /* ---- ids ---- */
@@ -173,10 +140,9 @@ static int ids_until(struct db *db, const struct sql_text *sql, int64_t now_ms,
         struct snapshot_ids *ret_ids, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
+	int rc = db_query(db, sql, SQL_BINDS(SQL_INT(now_ms)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_int(s, 1, now_ms);
 	return read_ids(s, ret_ids, e);
 }
 
@@ -196,11 +162,10 @@ int snapshot_policy_store_of_vm(struct db *db, const char *policy_id, const char
         struct snapshot_ids *ret_ids, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_of_policy.text, &s, e);
+	int rc = db_query(
+	        db, &snapshot_of_policy, SQL_BINDS(SQL_TEXT(policy_id), SQL_TEXT(vm_id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, policy_id);
-	statement_bind_text(s, 2, vm_id);
 	return read_ids(s, ret_ids, e);
 }
 
@@ -208,11 +173,7 @@ int snapshot_policy_store_vm_of(
         struct db *db, const char *snapshot_id, char ret_vm_id[UUID_TEXT_SIZE], struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_vm_id.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, snapshot_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &snapshot_vm_id, SQL_BINDS(SQL_TEXT(snapshot_id)), &s, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "no snapshot %s", snapshot_id);
 	if (rc == 1)

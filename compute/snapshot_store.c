@@ -144,12 +144,7 @@ int snapshot_store_get(struct db *db, const char *vm_id, const char *name_or_id,
 	struct statement *s CLEANUP(statement_done) = NULL;
 	const struct sql_text *sql =
 	        uuid_is_shaped(name_or_id) ? &snapshot_by_id : &snapshot_by_name;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, vm_id);
-	statement_bind_text(s, 2, name_or_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, sql, SQL_BINDS(SQL_TEXT(vm_id), SQL_TEXT(name_or_id)), &s, e);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -179,10 +174,9 @@ int snapshot_store_of_vm(struct db *db, const char *vm_id, struct snapshot_row *
 {
 	VEC(struct snapshot_row) rows = {0};
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_of_vm.text, &s, e);
+	int rc = db_query(db, &snapshot_of_vm, SQL_BINDS(SQL_TEXT(vm_id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, vm_id);
 	while ((rc = statement_step(s, e)) > 0) {
 		struct snapshot_row row = {0};
 		read_row(s, &row);
@@ -201,40 +195,23 @@ int snapshot_store_of_vm(struct db *db, const char *vm_id, struct snapshot_row *
 
 int snapshot_store_insert(struct db *db, const struct snapshot_insert *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_insert_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->id);
-	statement_bind_text(s, 2, row->vm_id);
-	statement_bind_text(s, 3, row->name);
-	statement_bind_text(s, 4, row->description);
-	statement_bind_text(s, 5, row->parent_id);
-	statement_bind_text(s, 6, row->vm_spec);
-	statement_bind_text(s, 7, row->memory_pool_id);
-	statement_bind_text(s, 8, row->memory_file);
-	statement_bind_text(s, 9, row->group_id);
-	statement_bind_text(s, 10, row->policy_id);
-	statement_bind_text(s, 11, snapshot_kind_names[row->kind]);
-	statement_bind_text(s, 12, vm_power_names[row->power]);
-	statement_bind_int(s, 13, row->quiesced);
-	statement_bind_int(s, 14, row->expires_at);
-	statement_bind_int(s, 15, row->created_at);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_insert_row,
+	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->vm_id), SQL_TEXT(row->name),
+	                SQL_TEXT(row->description), SQL_TEXT(row->parent_id),
+	                SQL_TEXT(row->vm_spec), SQL_TEXT(row->memory_pool_id),
+	                SQL_TEXT(row->memory_file), SQL_TEXT(row->group_id),
+	                SQL_TEXT(row->policy_id), SQL_TEXT(snapshot_kind_names[row->kind]),
+	                SQL_TEXT(vm_power_names[row->power]), SQL_INT(row->quiesced),
+	                SQL_INT(row->expires_at), SQL_INT(row->created_at)),
+	        e);
 }
 
 int snapshot_store_add_disk(struct db *db, const char *id, const char *disk, const char *volume_id,
         const char *layer_id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_insert_disk.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, disk);
-	statement_bind_text(s, 3, volume_id);
-	statement_bind_text(s, 4, layer_id);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_insert_disk,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(disk), SQL_TEXT(volume_id), SQL_TEXT(layer_id)),
+	        e);
 }
 
 int snapshot_store_disks(
@@ -242,10 +219,9 @@ int snapshot_store_disks(
 {
 	VEC(struct snapshot_disk) disks = {0};
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_disks.text, &s, e);
+	int rc = db_query(db, &snapshot_disks, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	while ((rc = statement_step(s, e)) > 0) {
 		struct snapshot_disk disk = {.allocation_bytes = statement_int(s, 3)};
 		snprintf(disk.disk, sizeof(disk.disk), "%s", statement_text(s, 0));
@@ -260,104 +236,63 @@ int snapshot_store_disks(
 	return rc;
 }
 
-/* ---- statements with one or two texts ---- */
-
-static int run_texts(struct db *db, const struct sql_text *sql, const char *first,
-        const char *second, struct err *e)
-{
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, first);
-	if (second)
-		statement_bind_text(s, 2, second);
-	return statement_run(s, e);
-}
-
-/* As above, where NULL is a value. */
-static int run_nullable(struct db *db, const struct sql_text *sql, const char *first,
-        const char *second, struct err *e)
-{
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, first);
-	statement_bind_text(s, 2, second);
-	return statement_run(s, e);
-}
-
 int snapshot_store_set_state(
         struct db *db, const char *id, enum snapshot_state state, struct err *e)
 {
-	return run_texts(db, &snapshot_state_set, id, snapshot_state_names[state], e);
+	return db_run(db, &snapshot_state_set,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(snapshot_state_names[state])), e);
 }
 
 int snapshot_store_set_origin(struct db *db, const struct snapshot_insert *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_set_origin.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->id);
-	statement_bind_text(s, 2, row->parent_id);
-	statement_bind_text(s, 3, row->vm_spec);
-	statement_bind_text(s, 4, row->memory_pool_id);
-	statement_bind_text(s, 5, row->memory_file);
-	statement_bind_text(s, 6, snapshot_kind_names[row->kind]);
-	statement_bind_text(s, 7, vm_power_names[row->power]);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_set_origin,
+	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->parent_id), SQL_TEXT(row->vm_spec),
+	                SQL_TEXT(row->memory_pool_id), SQL_TEXT(row->memory_file),
+	                SQL_TEXT(snapshot_kind_names[row->kind]),
+	                SQL_TEXT(vm_power_names[row->power])),
+	        e);
 }
 
 int snapshot_store_set_taken(
         struct db *db, const char *id, const struct snapshot_taken *taken, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_set_taken.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, snapshot_kind_names[taken->kind]);
-	statement_bind_text(s, 3, vm_power_names[taken->power]);
-	statement_bind_int(s, 4, taken->quiesced);
-	statement_bind_int(s, 5, taken->memory_bytes);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_set_taken,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(snapshot_kind_names[taken->kind]),
+	                SQL_TEXT(vm_power_names[taken->power]), SQL_INT(taken->quiesced),
+	                SQL_INT(taken->memory_bytes)),
+	        e);
 }
 
 int snapshot_store_update(struct db *db, const char *id, const char *name, const char *description,
         int64_t expires_at, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_update_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, name);
-	statement_bind_text(s, 3, description);
-	statement_bind_int(s, 4, expires_at);
-	return statement_run(s, e);
+	return db_run(db, &snapshot_update_row,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name), SQL_TEXT(description), SQL_INT(expires_at)),
+	        e);
 }
 
 int snapshot_store_drop_memory(struct db *db, const char *id, struct err *e)
 {
-	return run_texts(db, &snapshot_drop_memory, id, NULL, e);
+	return db_run(db, &snapshot_drop_memory, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int snapshot_store_reparent(struct db *db, const char *id, const char *parent_id, struct err *e)
 {
-	int rc = run_nullable(db, &snapshot_reparent_children, id, parent_id, e);
-	return rc < 0 ? rc : run_nullable(db, &snapshot_reparent_vm, id, parent_id, e);
+	int rc = db_run(
+	        db, &snapshot_reparent_children, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(parent_id)), e);
+	return rc < 0 ? rc
+	              : db_run(db, &snapshot_reparent_vm,
+	                        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(parent_id)), e);
 }
 
 int snapshot_store_delete(struct db *db, const char *id, struct err *e)
 {
-	return run_texts(db, &snapshot_delete_row, id, NULL, e);
+	return db_run(db, &snapshot_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int snapshot_store_delete_all(struct db *db, const char *vm_id, struct err *e)
 {
-	return run_texts(db, &snapshot_delete_all, vm_id, NULL, e);
+	return db_run(db, &snapshot_delete_all, SQL_BINDS(SQL_TEXT(vm_id)), e);
 }
 
 int snapshot_store_get_current(
@@ -377,17 +312,13 @@ int snapshot_store_get_current(
 
 int snapshot_store_set_current(struct db *db, const char *vm_id, const char *id, struct err *e)
 {
-	return run_nullable(db, &snapshot_set_current, vm_id, id, e);
+	return db_run(db, &snapshot_set_current, SQL_BINDS(SQL_TEXT(vm_id), SQL_TEXT(id)), e);
 }
 
 int snapshot_store_is_held(struct db *db, const char *layer_id, bool *ret_is_held, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_holds.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, layer_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &snapshot_holds, SQL_BINDS(SQL_TEXT(layer_id)), &s, e);
 	if (rc > 0)
 		*ret_is_held = statement_int(s, 0) > 0;
 	return rc < 0 ? rc : 0;
@@ -395,12 +326,12 @@ int snapshot_store_is_held(struct db *db, const char *layer_id, bool *ret_is_hel
 
 int snapshot_store_release_layer(struct db *db, const char *layer_id, struct err *e)
 {
-	return run_texts(db, &snapshot_release_layer, layer_id, NULL, e);
+	return db_run(db, &snapshot_release_layer, SQL_BINDS(SQL_TEXT(layer_id)), e);
 }
 
 int snapshot_store_forget_empty(struct db *db, const char *vm_id, struct err *e)
 {
-	return run_texts(db, &snapshot_forget_empty, vm_id, NULL, e);
+	return db_run(db, &snapshot_forget_empty, SQL_BINDS(SQL_TEXT(vm_id)), e);
 }
 
 /* ---- lists of texts ---- */
@@ -426,10 +357,9 @@ static int list_texts(struct db *db, const struct sql_text *sql, const char *id,
         size_t *ret_n, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
+	int rc = db_query(db, sql, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	return read_texts(s, ret_texts, ret_n, e);
 }
 
@@ -455,9 +385,8 @@ int snapshot_store_sweepable(
         struct db *db, int64_t since_ms, char ***ret_ids, size_t *ret_n, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, snapshot_sweepable.text, &s, e);
+	int rc = db_query(db, &snapshot_sweepable, SQL_BINDS(SQL_INT(since_ms)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_int(s, 1, since_ms);
 	return read_texts(s, ret_ids, ret_n, e);
 }

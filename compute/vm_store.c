@@ -80,11 +80,7 @@ int vm_store_find(
         struct db *db, const char *id, struct vm_row *ret_row, bool *ret_found, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, vm_by_id.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &vm_by_id, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
 	*ret_found = rc == 1;
@@ -98,11 +94,7 @@ static int read_named(struct db *db, const struct sql_text *sql, const char *nam
         struct vm_row *ret_row, bool *ret_found, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, name);
-	rc = statement_step(s, e);
+	int rc = db_find(db, sql, SQL_BINDS(SQL_TEXT(name)), &s, e);
 	*ret_found = rc == 1;
 	if (rc <= 0)
 		return rc;
@@ -164,53 +156,28 @@ SQL(vm_insert, 0,
         "memory_bytes, autostart_priority, deletion_protection, power_since, created_at) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)");
 
-int vm_store_insert(struct db *db, const struct vm_insert *row, struct err *e)
+static struct sql_bind autostart_bind(const struct vm_insert *row)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, vm_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->id);
-	statement_bind_text(s, 2, row->name);
-	statement_bind_text(s, 3, row->host_id);
-	statement_bind_text(s, 4, row->spec);
-	statement_bind_text(s, 5, row->power_reason);
-	statement_bind_int(s, 6, row->managed);
-	statement_bind_text(s, 7, vm_power_names[row->desired_power]);
-	statement_bind_text(s, 8, vm_power_names[row->power]);
-	statement_bind_int(s, 9, row->vcpus);
-	statement_bind_int(s, 10, row->memory_bytes);
-	if (row->autostart_priority >= 0)
-		statement_bind_int(s, 11, row->autostart_priority);
-	else
-		statement_bind_null(s, 11);
-	statement_bind_int(s, 12, row->deletion_protection);
-	statement_bind_int(s, 13, clock_wall_ms());
-	return statement_run(s, e);
+	return row->autostart_priority >= 0 ? SQL_INT(row->autostart_priority) : SQL_TEXT(NULL);
 }
 
-/* Runs one UPDATE or DELETE whose parameters are the id and up to two more texts. */
-static int run_on_id(struct db *db, const struct sql_text *sql, const char *id, const char *second,
-        const char *third, struct err *e)
+int vm_store_insert(struct db *db, const struct vm_insert *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	const struct sql_bind binds[] = {
-	        {.type = SQL_BIND_TEXT, .text = id},
-	        {.type = SQL_BIND_TEXT, .text = second},
-	        {.type = SQL_BIND_TEXT, .text = third},
-	};
-	statement_bind_all(s, 1, binds, third ? 3 : second ? 2 : 1);
-	return statement_run(s, e);
+	return db_run(db, &vm_insert,
+	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->name), SQL_TEXT(row->host_id),
+	                SQL_TEXT(row->spec), SQL_TEXT(row->power_reason), SQL_INT(row->managed),
+	                SQL_TEXT(vm_power_names[row->desired_power]),
+	                SQL_TEXT(vm_power_names[row->power]), SQL_INT(row->vcpus),
+	                SQL_INT(row->memory_bytes), autostart_bind(row),
+	                SQL_INT(row->deletion_protection), SQL_INT(clock_wall_ms())),
+	        e);
 }
 
 SQL(vm_delete_row, 0, "DELETE FROM vm WHERE id = ?");
 
 int vm_store_delete(struct db *db, const char *id, struct err *e)
 {
-	return run_on_id(db, &vm_delete_row, id, NULL, NULL, e);
+	return db_run(db, &vm_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 SQL(vm_update_spec, 0,
@@ -221,21 +188,11 @@ SQL(vm_update_spec, 0,
 int vm_store_set_spec(struct db *db, const char *id, const struct vm_insert *row,
         const char *pending, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, vm_update_spec.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, row->spec);
-	statement_bind_text(s, 3, pending);
-	statement_bind_int(s, 4, row->vcpus);
-	statement_bind_int(s, 5, row->memory_bytes);
-	if (row->autostart_priority >= 0)
-		statement_bind_int(s, 6, row->autostart_priority);
-	else
-		statement_bind_null(s, 6);
-	statement_bind_int(s, 7, row->deletion_protection);
-	return statement_run(s, e);
+	return db_run(db, &vm_update_spec,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(row->spec), SQL_TEXT(pending), SQL_INT(row->vcpus),
+	                SQL_INT(row->memory_bytes), autostart_bind(row),
+	                SQL_INT(row->deletion_protection)),
+	        e);
 }
 
 SQL(vm_update_active, 0, "UPDATE vm SET pending = ?2, active_spec = ?3 WHERE id = ?1");
@@ -244,22 +201,24 @@ SQL(vm_clear_active, 0, "UPDATE vm SET pending = ?2, active_spec = NULL WHERE id
 int vm_store_set_active(
         struct db *db, const char *id, const char *active_spec, const char *pending, struct err *e)
 {
-	return run_on_id(db, active_spec ? &vm_update_active : &vm_clear_active, id, pending,
-	        active_spec, e);
+	const struct sql_bind binds[] = {SQL_TEXT(id), SQL_TEXT(pending), SQL_TEXT(active_spec)};
+	return active_spec ? db_run(db, &vm_update_active, binds, 3, e)
+	                   : db_run(db, &vm_clear_active, binds, 2, e);
 }
 
 SQL(vm_update_name, 0, "UPDATE vm SET name = ?2, version = version + 1 WHERE id = ?1");
 
 int vm_store_set_name(struct db *db, const char *id, const char *name, struct err *e)
 {
-	return run_on_id(db, &vm_update_name, id, name, NULL, e);
+	return db_run(db, &vm_update_name, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name)), e);
 }
 
 SQL(vm_update_desired, 0, "UPDATE vm SET desired_power = ?2 WHERE id = ?1");
 
 int vm_store_set_desired(struct db *db, const char *id, enum vm_power desired, struct err *e)
 {
-	return run_on_id(db, &vm_update_desired, id, vm_power_names[desired], NULL, e);
+	return db_run(db, &vm_update_desired,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(vm_power_names[desired])), e);
 }
 
 SQL(vm_update_power, 0,
@@ -268,22 +227,17 @@ SQL(vm_update_power, 0,
 int vm_store_set_power(struct db *db, const char *id, enum vm_power power, const char *reason,
         int64_t since, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, vm_update_power.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, vm_power_names[power]);
-	statement_bind_text(s, 3, reason);
-	statement_bind_int(s, 4, since);
-	return statement_run(s, e);
+	return db_run(db, &vm_update_power,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(vm_power_names[power]), SQL_TEXT(reason),
+	                SQL_INT(since)),
+	        e);
 }
 
 SQL(vm_update_guest, 0, "UPDATE vm SET guest = ?2 WHERE id = ?1");
 
 int vm_store_set_guest(struct db *db, const char *id, const char *guest, struct err *e)
 {
-	return run_on_id(db, &vm_update_guest, id, guest, NULL, e);
+	return db_run(db, &vm_update_guest, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(guest)), e);
 }
 
 SQL(vm_update_adopted, 0,
@@ -294,7 +248,8 @@ SQL(vm_update_foreign, 0,
 int vm_store_set_managed(
         struct db *db, const char *id, const char *name, bool managed, struct err *e)
 {
-	return run_on_id(db, managed ? &vm_update_adopted : &vm_update_foreign, id, name, NULL, e);
+	return db_run(db, managed ? &vm_update_adopted : &vm_update_foreign,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name)), e);
 }
 
 SQL(vm_refresh_foreign, 0,
@@ -303,17 +258,10 @@ SQL(vm_refresh_foreign, 0,
 
 int vm_store_set_foreign(struct db *db, const char *id, const struct vm_insert *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, vm_refresh_foreign.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, row->name);
-	statement_bind_text(s, 3, row->spec);
-	statement_bind_text(s, 4, row->host_id);
-	statement_bind_int(s, 5, row->vcpus);
-	statement_bind_int(s, 6, row->memory_bytes);
-	return statement_run(s, e);
+	return db_run(db, &vm_refresh_foreign,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(row->name), SQL_TEXT(row->spec),
+	                SQL_TEXT(row->host_id), SQL_INT(row->vcpus), SQL_INT(row->memory_bytes)),
+	        e);
 }
 
 SQL(nic_delete, 0, "DELETE FROM vm_nic WHERE vm_id = ?");
@@ -324,11 +272,7 @@ SQL(nic_owner, 0,
 static int report_mac(struct db *db, const struct vm_nic *nic, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, nic_owner.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, nic->mac);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &nic_owner, SQL_BINDS(SQL_TEXT(nic->mac)), &s, e);
 	if (rc < 0)
 		return rc;
 	char pointer[128];
@@ -339,24 +283,14 @@ static int report_mac(struct db *db, const struct vm_nic *nic, struct err *e)
 
 static int insert_mac(struct db *db, const char *id, const struct vm_nic *nic, struct err *e)
 {
-	{
-		struct statement *s CLEANUP(statement_done) = NULL;
-		int rc = db_prepare(db, nic_insert.text, &s, e);
-		if (rc < 0)
-			return rc;
-		statement_bind_text(s, 1, id);
-		statement_bind_text(s, 2, nic->name);
-		statement_bind_text(s, 3, nic->mac);
-		rc = statement_run(s, e);
-		if (rc != ERR_EXISTS)
-			return rc;
-	}
-	return report_mac(db, nic, e);
+	int rc = db_run(db, &nic_insert,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(nic->name), SQL_TEXT(nic->mac)), e);
+	return rc == ERR_EXISTS ? report_mac(db, nic, e) : rc;
 }
 
 int vm_store_set_macs(struct db *db, const char *id, const struct vm_spec *spec, struct err *e)
 {
-	int rc = run_on_id(db, &nic_delete, id, NULL, NULL, e);
+	int rc = db_run(db, &nic_delete, SQL_BINDS(SQL_TEXT(id)), e);
 	for (size_t i = 0; rc == 0 && i < spec->nics.len; i++)
 		rc = insert_mac(db, id, vm_spec_nic(spec, i), e);
 	return rc;
@@ -369,11 +303,9 @@ static int choose_mac(struct db *db, char ret_mac[MAC_TEXT_SIZE], struct err *e)
 	int rc;
 	do {
 		statement_done(&s);
-		if ((rc = db_prepare(db, nic_owner.text, &s, e)) < 0)
-			return rc;
 		mac_make(ret_mac);
-		statement_bind_text(s, 1, ret_mac);
-	} while ((rc = statement_step(s, e)) > 0);
+		rc = db_find(db, &nic_owner, SQL_BINDS(SQL_TEXT(ret_mac)), &s, e);
+	} while (rc > 0);
 	return rc;
 }
 
@@ -399,12 +331,8 @@ int vm_store_foreign_named(
         struct db *db, const char *host_id, const char *name, bool *ret_found, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, vm_foreign_named.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, name);
-	statement_bind_text(s, 2, host_id);
-	rc = statement_step(s, e);
+	int rc =
+	        db_find(db, &vm_foreign_named, SQL_BINDS(SQL_TEXT(name), SQL_TEXT(host_id)), &s, e);
 	*ret_found = rc == 1;
 	return rc < 0 ? rc : 0;
 }
@@ -414,7 +342,7 @@ SQL(host_set_listed, 0,
 
 int vm_store_set_listed(struct db *db, const char *host_id, struct err *e)
 {
-	return run_on_id(db, &host_set_listed, host_id, NULL, NULL, e);
+	return db_run(db, &host_set_listed, SQL_BINDS(SQL_TEXT(host_id)), e);
 }
 
 SQL(vm_ids_on_host, 0, "SELECT id FROM vm WHERE host_id = ? ORDER BY id");
@@ -423,10 +351,9 @@ int vm_store_ids_on_host(
         struct db *db, const char *host_id, char ***ret_ids, size_t *ret_n, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, vm_ids_on_host.text, &s, e);
+	int rc = db_query(db, &vm_ids_on_host, SQL_BINDS(SQL_TEXT(host_id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, host_id);
 	char **ids = NULL;
 	size_t n = 0, room = 0;
 	while ((rc = statement_step(s, e)) == 1) {

@@ -176,7 +176,7 @@ int db_exec(struct db *db, const char *sql, struct err *e)
 	return rc == SQLITE_OK ? 0 : db_error(db, rc, "database", e);
 }
 
-int db_run(struct db *db, const char *sql, struct err *e)
+int db_exec_cached(struct db *db, const char *sql, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
 	int rc = db_prepare(db, sql, &s, e);

@@ -90,6 +90,32 @@ int statement_step(struct statement *s, struct err *e);
 /* Steps a statement that returns no rows; 0 or negative. */
 int statement_run(struct statement *s, struct err *e);
 
+/*
+ * The usual ways of a fixed statement, in one call each. Values are bound from parameter 1 on; NULL text binds NULL:
+ *
+ *	return db_run(db, &vm_update_name, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name)), e);
+ */
+#define SQL_TEXT(value) ((struct sql_bind){.type = SQL_BIND_TEXT, .text = (value)})
+#define SQL_INT(value)  ((struct sql_bind){.type = SQL_BIND_INT, .integer = (value)})
+/* Two arguments: the values and how many; alive until the end of the block it stands in. */
+#define SQL_BINDS(...)                                                                             \
+	(const struct sql_bind[]){__VA_ARGS__},                                                    \
+	        sizeof((struct sql_bind[]){__VA_ARGS__}) / sizeof(struct sql_bind)
+
+/* Prepares and binds; the rows are stepped after it. The caller gives the statement back, also after an error. */
+int db_query(struct db *db, const struct sql_text *sql, const struct sql_bind *binds,
+        size_t n_binds, struct statement **ret_statement, struct err *e);
+/* db_query, stepped once. 1: the statement stands on its first row, 0: there is none, negative: error. */
+int db_find(struct db *db, const struct sql_text *sql, const struct sql_bind *binds, size_t n_binds,
+        struct statement **ret_statement, struct err *e);
+/* The first column of the first row in new memory, which the caller frees. 1: a row (NULL for NULL), 0: there is none,
+ * negative: error; the last two leave *ret_text as it was. */
+int db_find_text(struct db *db, const struct sql_text *sql, const struct sql_bind *binds,
+        size_t n_binds, char **ret_text, struct err *e);
+/* Runs to its end a statement that returns no rows; 0 or negative. */
+int db_run(struct db *db, const struct sql_text *sql, const struct sql_bind *binds, size_t n_binds,
+        struct err *e);
+
 /* Columns count from 0. Text is borrowed until the next step; NULL for NULL. */
 const char *statement_text(struct statement *s, int column);
 int64_t statement_int(struct statement *s, int column);

@@ -55,7 +55,7 @@ struct db {
 int db_error(struct db *db, int sqlite_rc, const char *doing, struct err *e);
 void statement_cache_done(struct statement_cache *cache);
 /* Runs a fixed statement without parameters through the cache. */
-int db_run(struct db *db, const char *sql, struct err *e);
+int db_exec_cached(struct db *db, const char *sql, struct err *e);
 /* The one integer a PRAGMA or SELECT answers. */
 int db_query_int(struct db *db, const char *sql, int64_t *ret_value, struct err *e);
 

@@ -121,12 +121,12 @@ int readers_get(struct readers *r, struct db **ret_db, struct err *e)
 
 int reader_begin(struct db *db, struct err *e)
 {
-	return db_run(db, "BEGIN", e);
+	return db_exec_cached(db, "BEGIN", e);
 }
 
 void reader_end(struct db *db)
 {
 	struct err e;
-	if (db_run(db, "ROLLBACK", &e) < 0)
+	if (db_exec_cached(db, "ROLLBACK", &e) < 0)
 		log_err(LOG_LEVEL_ERROR, &e, "cannot end a read transaction");
 }

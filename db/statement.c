@@ -250,6 +250,40 @@ char *statement_text_copy(struct statement *s, int column)
 	return text ? xstrndup(text, (size_t)sqlite3_column_bytes(s->handle, column)) : NULL;
 }
 
+int db_query(struct db *db, const struct sql_text *sql, const struct sql_bind *binds,
+        size_t n_binds, struct statement **ret_statement, struct err *e)
+{
+	int rc = db_prepare(db, sql->text, ret_statement, e);
+	if (rc == 0)
+		statement_bind_all(*ret_statement, 1, binds, n_binds);
+	return rc;
+}
+
+int db_find(struct db *db, const struct sql_text *sql, const struct sql_bind *binds, size_t n_binds,
+        struct statement **ret_statement, struct err *e)
+{
+	int rc = db_query(db, sql, binds, n_binds, ret_statement, e);
+	return rc < 0 ? rc : statement_step(*ret_statement, e);
+}
+
+int db_find_text(struct db *db, const struct sql_text *sql, const struct sql_bind *binds,
+        size_t n_binds, char **ret_text, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_find(db, sql, binds, n_binds, &s, e);
+	if (rc > 0)
+		*ret_text = statement_text_copy(s, 0);
+	return rc;
+}
+
+int db_run(struct db *db, const struct sql_text *sql, const struct sql_bind *binds, size_t n_binds,
+        struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_query(db, sql, binds, n_binds, &s, e);
+	return rc < 0 ? rc : statement_run(s, e);
+}
+
 int db_prepare_page(struct db *db, const char *select, const struct db_page *page,
         const char *owner_column, const char *owner, struct statement **ret_statement,
         struct err *e)

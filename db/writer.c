@@ -130,7 +130,7 @@ static bool transaction_is_lost(const struct writer *w)
 static int begin(struct writer *w, struct err *e)
 {
 	w->db->has_changes = false;
-	return db_run(w->db, "BEGIN IMMEDIATE", e);
+	return db_exec_cached(w->db, "BEGIN IMMEDIATE", e);
 }
 
 /* Takes back what the job did. ROLLBACK TO can only fail by losing the whole transaction, which the
@@ -138,8 +138,8 @@ static int begin(struct writer *w, struct err *e)
 static void roll_back_job(struct writer *w, size_t first_hook, bool had_changes)
 {
 	struct err e;
-	if (!transaction_is_lost(w) && (db_run(w->db, "ROLLBACK TO job", &e) < 0 ||
-	                                       db_run(w->db, "RELEASE job", &e) < 0)) {
+	if (!transaction_is_lost(w) && (db_exec_cached(w->db, "ROLLBACK TO job", &e) < 0 ||
+	                                       db_exec_cached(w->db, "RELEASE job", &e) < 0)) {
 		log_err(LOG_LEVEL_ERROR, &e, "cannot roll back a job");
 		sqlite3_exec(w->db->handle, "ROLLBACK", NULL, NULL, NULL);
 	}
@@ -154,7 +154,7 @@ static void run_job(struct writer *w, const struct writer_job *job, struct outco
 	size_t first_hook = db->hooks.len;
 	bool had_changes = db->has_changes;
 	*outcome = (struct outcome){.stays = true};
-	int rc = db_run(db, "SAVEPOINT job", &e);
+	int rc = db_exec_cached(db, "SAVEPOINT job", &e);
 	if (rc == 0) {
 		db->in_job = true;
 		db->dry_run = job->mode == WRITER_DRY_RUN;
@@ -162,7 +162,7 @@ static void run_job(struct writer *w, const struct writer_job *job, struct outco
 		db->in_job = db->dry_run = false;
 	}
 	if (rc == 0 && job->mode == WRITER_COMMIT)
-		rc = db_run(db, "RELEASE job", &e);
+		rc = db_exec_cached(db, "RELEASE job", &e);
 	if (rc < 0 || job->mode == WRITER_DRY_RUN)
 		roll_back_job(w, first_hook, had_changes);
 	if (rc < 0)
@@ -189,7 +189,7 @@ static void commit(struct writer *w, size_t n)
 {
 	struct err e = {0};
 	int64_t start_ns = clock_now_ns();
-	int rc = db_run(w->db, "COMMIT", &e);
+	int rc = db_exec_cached(w->db, "COMMIT", &e);
 	int64_t took_ns = clock_now_ns() - start_ns;
 	if (rc < 0) {
 		fail_batch(w, n, &e);
@@ -216,7 +216,7 @@ static void end_transaction(struct writer *w, size_t n)
 	struct err e = {0};
 	if (any_stays(w, n))
 		commit(w, n);
-	else if (db_run(w->db, "ROLLBACK", &e) < 0)
+	else if (db_exec_cached(w->db, "ROLLBACK", &e) < 0)
 		log_err(LOG_LEVEL_ERROR, &e, "cannot end an empty transaction");
 }
 

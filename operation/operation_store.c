@@ -209,10 +209,9 @@ int operation_store_report(struct db *db, const struct operation_report *report,
 int operation_store_set_cancel(struct db *db, const char *id, struct err *e)
 {
 	CLEANUP(statement_done) struct statement *s = NULL;
-	int rc = db_prepare(db, operation_mark_cancel.text, &s, e);
+	int rc = db_query(db, &operation_mark_cancel, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	return run_on_one(db, s, id, e);
 }
 
@@ -242,10 +241,9 @@ int operation_find_busy_but(struct db *db, const char *queue, const char *const 
         char ret_id[UUID_TEXT_SIZE], char ret_kind[64], struct err *e)
 {
 	CLEANUP(statement_done) struct statement *s = NULL;
-	int rc = db_prepare(db, operation_unfinished_on_queue.text, &s, e);
+	int rc = db_query(db, &operation_unfinished_on_queue, SQL_BINDS(SQL_TEXT(queue)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, queue);
 	while ((rc = statement_step(s, e)) == 1 && is_in(but, statement_text(s, 1)))
 		;
 	if (rc < 0)
@@ -264,10 +262,5 @@ int operation_find_busy(struct db *db, const char *queue, char ret_id[UUID_TEXT_
 
 int operation_prune(struct db *db, int64_t before_ms, struct err *e)
 {
-	CLEANUP(statement_done) struct statement *s = NULL;
-	int rc = db_prepare(db, operation_delete_old.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_int(s, 1, before_ms);
-	return statement_run(s, e);
+	return db_run(db, &operation_delete_old, SQL_BINDS(SQL_INT(before_ms)), e);
 }

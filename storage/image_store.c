@@ -63,11 +63,7 @@ int image_store_get(struct db *db, const char *name_or_id, struct image_row *ret
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
 	const struct sql_text *sql = uuid_is_shaped(name_or_id) ? &image_by_id : &image_by_name;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, name_or_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, sql, SQL_BINDS(SQL_TEXT(name_or_id)), &s, e);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -78,91 +74,52 @@ int image_store_get(struct db *db, const char *name_or_id, struct image_row *ret
 int image_store_insert(struct db *db, const char *id, const char *name, const char *spec,
         const char *state, int64_t created_at, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, image_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, name);
-	statement_bind_text(s, 3, spec);
-	statement_bind_text(s, 4, state);
-	statement_bind_int(s, 5, created_at);
-	return statement_run(s, e);
-}
-
-/* A statement whose parameters are the id and two texts. */
-static int set_texts(
-        struct db *db, const char *sql, const char *id, const char *a, const char *b, struct err *e)
-{
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, a);
-	statement_bind_text(s, 3, b);
-	return statement_run(s, e);
+	return db_run(db, &image_insert,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name), SQL_TEXT(spec), SQL_TEXT(state),
+	                SQL_INT(created_at)),
+	        e);
 }
 
 int image_store_update(
         struct db *db, const char *id, const char *name, const char *spec, struct err *e)
 {
-	return set_texts(db, image_update_row.text, id, name, spec, e);
+	return db_run(
+	        db, &image_update_row, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(name), SQL_TEXT(spec)), e);
 }
 
 int image_store_set_state(
         struct db *db, const char *id, const char *state, const char *reason, struct err *e)
 {
-	return set_texts(db, image_update_state.text, id, state, reason, e);
+	return db_run(db, &image_update_state,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(state), SQL_TEXT(reason)), e);
 }
 
 int image_store_set_received(
         struct db *db, const char *id, int64_t received_bytes, int64_t total_bytes, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, image_update_received.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_int(s, 2, received_bytes);
-	statement_bind_int(s, 3, total_bytes);
-	return statement_run(s, e);
+	return db_run(db, &image_update_received,
+	        SQL_BINDS(SQL_TEXT(id), SQL_INT(received_bytes), SQL_INT(total_bytes)), e);
 }
 
 int image_store_set_outcome(
         struct db *db, const char *id, const struct image_outcome *outcome, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, image_update_outcome.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, outcome->source_format);
-	statement_bind_text(s, 3, outcome->sha256);
-	statement_bind_int(s, 4, outcome->size_bytes);
-	statement_bind_int(s, 5, outcome->file_bytes);
-	statement_bind_int(s, 6, outcome->total_bytes);
-	return statement_run(s, e);
+	return db_run(db, &image_update_outcome,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(outcome->source_format), SQL_TEXT(outcome->sha256),
+	                SQL_INT(outcome->size_bytes), SQL_INT(outcome->file_bytes),
+	                SQL_INT(outcome->total_bytes)),
+	        e);
 }
 
 int image_store_delete(struct db *db, const char *id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, image_delete_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &image_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int image_store_used_bytes(struct db *db, const char *except_id, int64_t *ret_bytes, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, image_used_bytes.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, except_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &image_used_bytes, SQL_BINDS(SQL_TEXT(except_id)), &s, e);
 	if (rc > 0)
 		*ret_bytes = statement_int(s, 0);
 	return rc < 0 ? rc : 0;
@@ -172,10 +129,9 @@ int image_store_users(struct db *db, const char *id, char **ret_names, struct er
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
 	struct str names CLEANUP(str_done) = {0};
-	int rc = db_prepare(db, image_user_names.text, &s, e);
+	int rc = db_query(db, &image_user_names, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	while ((rc = statement_step(s, e)) > 0)
 		str_printf(&names, "%s%s", names.len ? ", " : "", statement_text(s, 0));
 	if (rc == 0)

@@ -72,11 +72,7 @@ static void read_row(struct statement *s, struct layer_row *row)
 int layer_store_get(struct db *db, const char *id, struct layer_row *ret_row, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, layer_by_id.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &layer_by_id, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -85,15 +81,14 @@ int layer_store_get(struct db *db, const char *id, struct layer_row *ret_row, st
 	return 0;
 }
 
-static int read_list(
-        struct db *db, const char *sql, const char *id, struct layer_list *ret_list, struct err *e)
+static int read_list(struct db *db, const struct sql_text *sql, const char *id,
+        struct layer_list *ret_list, struct err *e)
 {
 	VEC(struct layer_row) rows = {0};
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql, &s, e);
+	int rc = db_query(db, sql, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	while ((rc = statement_step(s, e)) > 0) {
 		struct layer_row row = {0};
 		read_row(s, &row);
@@ -110,18 +105,18 @@ static int read_list(
 int layer_store_of_volume(
         struct db *db, const char *volume_id, struct layer_list *ret_list, struct err *e)
 {
-	return read_list(db, layer_by_volume.text, volume_id, ret_list, e);
+	return read_list(db, &layer_by_volume, volume_id, ret_list, e);
 }
 
 int layer_store_children(struct db *db, const char *id, struct layer_list *ret_list, struct err *e)
 {
-	return read_list(db, layer_by_backing.text, id, ret_list, e);
+	return read_list(db, &layer_by_backing, id, ret_list, e);
 }
 
 int layer_store_of_image(
         struct db *db, const char *image_id, struct layer_list *ret_list, struct err *e)
 {
-	return read_list(db, layer_by_image.text, image_id, ret_list, e);
+	return read_list(db, &layer_by_image, image_id, ret_list, e);
 }
 
 int layer_store_find_copy(struct db *db, const char *image_id, const char *pool_id,
@@ -129,13 +124,8 @@ int layer_store_find_copy(struct db *db, const char *image_id, const char *pool_
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
 	ret_id[0] = '\0';
-	int rc = db_prepare(db, layer_copy.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, image_id);
-	statement_bind_text(s, 2, pool_id);
-	statement_bind_text(s, 3, host_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &layer_copy,
+	        SQL_BINDS(SQL_TEXT(image_id), SQL_TEXT(pool_id), SQL_TEXT(host_id)), &s, e);
 	if (rc > 0)
 		read_id(s, 0, ret_id);
 	return rc < 0 ? rc : 0;
@@ -143,76 +133,37 @@ int layer_store_find_copy(struct db *db, const char *image_id, const char *pool_
 
 int layer_store_insert(struct db *db, const struct layer_insert *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, layer_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->id);
-	statement_bind_text(s, 2, row->pool_id);
-	statement_bind_text(s, 3, row->host_id);
-	statement_bind_text(s, 4, row->file);
-	statement_bind_text(s, 5, row->format);
-	statement_bind_int(s, 6, row->size_bytes);
-	statement_bind_text(s, 7, row->backing_id);
-	statement_bind_text(s, 8, row->volume_id);
-	statement_bind_text(s, 9, row->image_id);
-	statement_bind_int(s, 10, row->created_at);
-	return statement_run(s, e);
-}
-
-static int set_text(
-        struct db *db, const char *sql, const char *id, const char *value, struct err *e)
-{
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, value);
-	return statement_run(s, e);
+	return db_run(db, &layer_insert,
+	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->pool_id), SQL_TEXT(row->host_id),
+	                SQL_TEXT(row->file), SQL_TEXT(row->format), SQL_INT(row->size_bytes),
+	                SQL_TEXT(row->backing_id), SQL_TEXT(row->volume_id),
+	                SQL_TEXT(row->image_id), SQL_INT(row->created_at)),
+	        e);
 }
 
 int layer_store_set_state(struct db *db, const char *id, const char *state, struct err *e)
 {
-	return set_text(db, layer_update_state.text, id, state, e);
+	return db_run(db, &layer_update_state, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(state)), e);
 }
 
 int layer_store_set_backing(struct db *db, const char *id, const char *backing_id, struct err *e)
 {
-	return set_text(db, layer_update_backing.text, id, backing_id, e);
+	return db_run(db, &layer_update_backing, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(backing_id)), e);
 }
 
 int layer_store_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, layer_update_size.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_int(s, 2, size_bytes);
-	return statement_run(s, e);
+	return db_run(db, &layer_update_size, SQL_BINDS(SQL_TEXT(id), SQL_INT(size_bytes)), e);
 }
 
 int layer_store_set_file(struct db *db, const char *id, const char *file, const char *format,
         const char *backing_id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, layer_update_file.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, file);
-	statement_bind_text(s, 3, format);
-	statement_bind_text(s, 4, backing_id);
-	return statement_run(s, e);
+	return db_run(db, &layer_update_file,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(file), SQL_TEXT(format), SQL_TEXT(backing_id)), e);
 }
 
 int layer_store_delete(struct db *db, const char *id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, layer_delete_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &layer_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }

@@ -65,10 +65,9 @@ int pool_store_hosts(
 {
 	VEC(struct pool_host) hosts = {0};
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_host_all.text, &s, e);
+	int rc = db_query(db, &pool_host_all, SQL_BINDS(SQL_TEXT(pool_id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, pool_id);
 	while ((rc = statement_step(s, e)) > 0) {
 		struct pool_host host = {0};
 		read_row(s, &host);
@@ -86,12 +85,8 @@ int pool_store_host(struct db *db, const char *pool_id, const char *host_id,
         struct pool_host *ret_host, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_host_one.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, pool_id);
-	statement_bind_text(s, 2, host_id);
-	rc = statement_step(s, e);
+	int rc =
+	        db_find(db, &pool_host_one, SQL_BINDS(SQL_TEXT(pool_id), SQL_TEXT(host_id)), &s, e);
 	if (rc == 0)
 		return err_set(e, ERR_REFERENCE, "no host with id %s", host_id);
 	if (rc < 0)
@@ -103,19 +98,10 @@ int pool_store_host(struct db *db, const char *pool_id, const char *host_id,
 int pool_store_put_host(
         struct db *db, const char *pool_id, const struct pool_host *host, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_host_put.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, pool_id);
-	statement_bind_text(s, 2, host->host_id);
-	statement_bind_text(s, 3, host->state);
-	statement_bind_text(s, 4, host->reason);
-	statement_bind_int(s, 5, host->since);
-	statement_bind_int(s, 6, host->capacity_bytes);
-	statement_bind_int(s, 7, host->allocation_bytes);
-	statement_bind_int(s, 8, host->available_bytes);
-	statement_bind_int(s, 9, host->checked_at);
-	statement_bind_int(s, 10, host->warned);
-	return statement_run(s, e);
+	return db_run(db, &pool_host_put,
+	        SQL_BINDS(SQL_TEXT(pool_id), SQL_TEXT(host->host_id), SQL_TEXT(host->state),
+	                SQL_TEXT(host->reason), SQL_INT(host->since), SQL_INT(host->capacity_bytes),
+	                SQL_INT(host->allocation_bytes), SQL_INT(host->available_bytes),
+	                SQL_INT(host->checked_at), SQL_INT(host->warned)),
+	        e);
 }

@@ -75,7 +75,7 @@ int pool_monitor_store_pairs(struct db *db, struct pool_pairs *ret_pairs, struct
 {
 	pair_vector pairs = {0};
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_monitor_pools.text, &s, e);
+	int rc = db_query(db, &pool_monitor_pools, NULL, 0, &s, e);
 	if (rc < 0)
 		return rc;
 	while ((rc = statement_step(s, e)) > 0)
@@ -152,11 +152,10 @@ int pool_monitor_store_layers(struct db *db, const struct pool_access *access, c
 	VEC(struct drift_layer) layers = {0};
 	struct other_pool other CLEANUP(other_pool_done) = {0};
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_monitor_layers.text, &s, e);
+	int rc = db_query(db, &pool_monitor_layers,
+	        SQL_BINDS(SQL_TEXT(access->id), SQL_TEXT(host_id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, access->id);
-	statement_bind_text(s, 2, host_id);
 	while ((rc = statement_step(s, e)) > 0) {
 		struct drift_layer layer = {0};
 		read_layer(s, &layer);
@@ -178,15 +177,10 @@ int pool_monitor_store_layers(struct db *db, const struct pool_access *access, c
 int pool_monitor_store_put_layer(
         struct db *db, const struct drift_verdict *verdict, bool *ret_changed, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, layer_set_found.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, verdict->layer_id);
-	statement_bind_text(s, 2, verdict->drift);
-	statement_bind_int(s, 3, verdict->allocation_bytes);
-	statement_bind_int(s, 4, verdict->size_bytes);
-	rc = statement_run(s, e);
+	int rc = db_run(db, &layer_set_found,
+	        SQL_BINDS(SQL_TEXT(verdict->layer_id), SQL_TEXT(verdict->drift),
+	                SQL_INT(verdict->allocation_bytes), SQL_INT(verdict->size_bytes)),
+	        e);
 	*ret_changed = rc == 0 && db_changes(db) > 0;
 	return rc;
 }
@@ -201,10 +195,9 @@ static int each_volume(struct db *db, const struct sql_text *sql, const char *id
 {
 	VEC(struct found_volume) found = {0};
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
+	int rc = db_query(db, sql, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	while ((rc = statement_step(s, e)) > 0) {
 		struct found_volume volume = {statement_text_copy(s, 0), statement_text_copy(s, 1),
 		        statement_text_copy(s, 2)};
@@ -236,25 +229,15 @@ int pool_monitor_store_drifted(
 int pool_monitor_store_find_drift(
         struct db *db, const char *volume_id, char **ret_drift, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_layers_drift.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, volume_id);
-	rc = statement_step(s, e);
-	if (rc >= 0)
-		*ret_drift = rc > 0 ? statement_text_copy(s, 0) : xstrdup("");
+	int rc = db_find_text(
+	        db, &volume_layers_drift, SQL_BINDS(SQL_TEXT(volume_id)), ret_drift, e);
+	if (rc == 0)
+		*ret_drift = xstrdup("");
 	return rc < 0 ? rc : 0;
 }
 
 int pool_monitor_store_set_drift(
         struct db *db, const char *volume_id, const char *drift, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_set_drift.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, volume_id);
-	statement_bind_text(s, 2, drift);
-	return statement_run(s, e);
+	return db_run(db, &volume_set_drift, SQL_BINDS(SQL_TEXT(volume_id), SQL_TEXT(drift)), e);
 }

@@ -78,11 +78,8 @@ int pool_store_get(struct db *db, const char *name_or_id, struct pool_row *ret_r
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
 	bool is_id = uuid_is_shaped(name_or_id);
-	int rc = db_prepare(db, is_id ? pool_by_id.text : pool_by_name.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, name_or_id);
-	rc = statement_step(s, e);
+	int rc = db_find(
+	        db, is_id ? &pool_by_id : &pool_by_name, SQL_BINDS(SQL_TEXT(name_or_id)), &s, e);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -96,11 +93,7 @@ int pool_store_get_id(
         struct db *db, const char *name_or_id, char ret_id[UUID_TEXT_SIZE], struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_id.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, name_or_id);
-	rc = statement_step(s, e);
+	int rc = db_find(db, &pool_id, SQL_BINDS(SQL_TEXT(name_or_id)), &s, e);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -111,82 +104,44 @@ int pool_store_get_id(
 
 int pool_store_get_secret(struct db *db, const char *id, char **ret_secret, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_secret.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	rc = statement_step(s, e);
-	*ret_secret = rc > 0 ? statement_text_copy(s, 0) : NULL;
+	*ret_secret = NULL;
+	int rc = db_find_text(db, &pool_secret, SQL_BINDS(SQL_TEXT(id)), ret_secret, e);
 	return rc < 0 ? rc : 0;
 }
 
 int pool_store_insert(struct db *db, const struct pool_insert *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->id);
-	statement_bind_text(s, 2, row->name);
-	statement_bind_text(s, 3, row->kind);
-	statement_bind_text(s, 4, row->path);
-	statement_bind_text(s, 5, row->spec);
-	statement_bind_text(s, 6, row->state);
-	statement_bind_text(s, 7, row->secret);
-	statement_bind_int(s, 8, row->shared);
-	statement_bind_int(s, 9, row->created_at);
-	return statement_run(s, e);
+	return db_run(db, &pool_insert,
+	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->name), SQL_TEXT(row->kind),
+	                SQL_TEXT(row->path), SQL_TEXT(row->spec), SQL_TEXT(row->state),
+	                SQL_TEXT(row->secret), SQL_INT(row->shared), SQL_INT(row->created_at)),
+	        e);
 }
 
 int pool_store_update(struct db *db, const char *id, const char *path, const char *spec,
         bool shared, const char *secret, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_update.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, path);
-	statement_bind_text(s, 3, spec);
-	statement_bind_int(s, 4, shared);
-	statement_bind_text(s, 5, secret);
-	return statement_run(s, e);
+	return db_run(db, &pool_update,
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(path), SQL_TEXT(spec), SQL_INT(shared),
+	                SQL_TEXT(secret)),
+	        e);
 }
 
 int pool_store_set_state(struct db *db, const char *id, const char *state, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_set_state.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, state);
-	return statement_run(s, e);
+	return db_run(db, &pool_set_state, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(state)), e);
 }
 
 int pool_store_delete(struct db *db, const char *id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_delete_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &pool_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int pool_store_find_path(
         struct db *db, const char *path, const char *own_id, char **ret_name, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, pool_by_path.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, path);
-	statement_bind_text(s, 2, own_id);
-	rc = statement_step(s, e);
-	if (rc > 0)
-		*ret_name = statement_text_copy(s, 0);
+	int rc = db_find_text(
+	        db, &pool_by_path, SQL_BINDS(SQL_TEXT(path), SQL_TEXT(own_id)), ret_name, e);
 	return rc < 0 ? rc : 0;
 }
 
@@ -210,12 +165,10 @@ static int add_users(struct db *db, const struct sql_text *sql, const char *id, 
         struct str *users, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, sql->text, &s, e);
+	const struct sql_bind binds[] = {SQL_TEXT(id), SQL_TEXT(host_id)};
+	int rc = db_query(db, sql, binds, host_id ? 2 : 1, &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
-	if (host_id)
-		statement_bind_text(s, 2, host_id);
 	while ((rc = statement_step(s, e)) > 0)
 		str_printf(users, "%s%s", users->len ? ", " : "", statement_text(s, 0));
 	return rc;
@@ -237,13 +190,8 @@ int pool_store_provisioned(
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
 	const struct sql_text *sql = host_id ? &pool_provisioned_host : &pool_provisioned;
-	int rc = db_prepare(db, sql->text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	if (host_id)
-		statement_bind_text(s, 2, host_id);
-	rc = statement_step(s, e);
+	const struct sql_bind binds[] = {SQL_TEXT(id), SQL_TEXT(host_id)};
+	int rc = db_find(db, sql, binds, host_id ? 2 : 1, &s, e);
 	if (rc > 0)
 		*ret_bytes = statement_int(s, 0);
 	return rc < 0 ? rc : 0;

@@ -112,10 +112,9 @@ static int read_only_row(
 int volume_store_get(struct db *db, const char *id, struct volume_row *ret_row, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_by_id.text, &s, e);
+	int rc = db_query(db, &volume_by_id, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	return read_only_row(s, id, ret_row, e);
 }
 
@@ -141,16 +140,11 @@ int volume_store_find(struct db *db, const char *pool, const char *host_id, cons
 	if (uuid_is_shaped(name_or_id))
 		return find_by_id(db, pool, host_id, name_or_id, ret_row, e);
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc =
-	        db_prepare(db, host_id ? volume_by_name.text : volume_by_name_anywhere.text, &s, e);
-	if (rc < 0)
-		return rc;
-	int i = 1;
-	statement_bind_text(s, i++, pool);
-	if (host_id)
-		statement_bind_text(s, i++, host_id);
-	statement_bind_text(s, i, name_or_id);
-	return read_only_row(s, name_or_id, ret_row, e);
+	const struct sql_bind on_host[] = {SQL_TEXT(pool), SQL_TEXT(host_id), SQL_TEXT(name_or_id)};
+	const struct sql_bind anywhere[] = {SQL_TEXT(pool), SQL_TEXT(name_or_id)};
+	int rc = host_id ? db_query(db, &volume_by_name, on_host, 3, &s, e)
+	                 : db_query(db, &volume_by_name_anywhere, anywhere, 2, &s, e);
+	return rc < 0 ? rc : read_only_row(s, name_or_id, ret_row, e);
 }
 
 int volume_store_of_vm(struct db *db, const char *vm_id, struct volume_row **ret_rows,
@@ -158,10 +152,9 @@ int volume_store_of_vm(struct db *db, const char *vm_id, struct volume_row **ret
 {
 	VEC(struct volume_row) rows = {0};
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_by_vm.text, &s, e);
+	int rc = db_query(db, &volume_by_vm, SQL_BINDS(SQL_TEXT(vm_id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, vm_id);
 	while ((rc = statement_step(s, e)) > 0) {
 		struct volume_row row = {0};
 		read_row(s, &row);
@@ -197,109 +190,58 @@ int volume_store_list(struct db *db, const char *pool_id, const struct db_page *
 
 int volume_store_insert(struct db *db, const struct volume_insert *row, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_insert.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, row->id);
-	statement_bind_text(s, 2, row->name);
-	statement_bind_text(s, 3, row->pool_id);
-	statement_bind_text(s, 4, row->host_id);
-	statement_bind_text(s, 5, row->format);
-	statement_bind_int(s, 6, row->size_bytes);
-	statement_bind_text(s, 7, row->layer_id);
-	statement_bind_text(s, 8, row->vm_id);
-	statement_bind_text(s, 9, row->disk);
-	statement_bind_int(s, 10, row->created_at);
-	return statement_run(s, e);
+	return db_run(db, &volume_insert,
+	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->name), SQL_TEXT(row->pool_id),
+	                SQL_TEXT(row->host_id), SQL_TEXT(row->format), SQL_INT(row->size_bytes),
+	                SQL_TEXT(row->layer_id), SQL_TEXT(row->vm_id), SQL_TEXT(row->disk),
+	                SQL_INT(row->created_at)),
+	        e);
 }
 
 int volume_store_set_state(struct db *db, const char *id, const char *state, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_set_state.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, state);
-	return statement_run(s, e);
+	return db_run(db, &volume_set_state, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(state)), e);
 }
 
 int volume_store_set_owner(
         struct db *db, const char *id, const char *vm_id, const char *disk, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_set_owner.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, vm_id);
-	statement_bind_text(s, 3, disk);
-	return statement_run(s, e);
+	return db_run(
+	        db, &volume_set_owner, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(vm_id), SQL_TEXT(disk)), e);
 }
 
 int volume_store_delete(struct db *db, const char *id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_delete_row.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &volume_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int volume_store_vm_name(struct db *db, const char *vm_id, char **ret_name, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_vm_name.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, vm_id);
-	rc = statement_step(s, e);
-	if (rc > 0)
-		*ret_name = statement_text_copy(s, 0);
+	int rc = db_find_text(db, &volume_vm_name, SQL_BINDS(SQL_TEXT(vm_id)), ret_name, e);
 	return rc < 0 ? rc : 0;
 }
 
 int volume_store_set_layer(struct db *db, const char *id, const char *layer_id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_update_layer.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, layer_id);
-	return statement_run(s, e);
+	return db_run(db, &volume_update_layer, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(layer_id)), e);
 }
 
 int volume_store_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_update_size.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_int(s, 2, size_bytes);
-	return statement_run(s, e);
+	return db_run(db, &volume_update_size, SQL_BINDS(SQL_TEXT(id), SQL_INT(size_bytes)), e);
 }
 
 int volume_store_set_full_backup(struct db *db, const char *id, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_set_full_backup.text, &s, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(s, 1, id);
-	return statement_run(s, e);
+	return db_run(db, &volume_set_full_backup, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 static int add_clones(struct db *db, const char *id, struct str *users, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_prepare(db, volume_clones.text, &s, e);
+	int rc = db_query(db, &volume_clones, SQL_BINDS(SQL_TEXT(id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
 	while ((rc = statement_step(s, e)) > 0)
 		str_printf(
 		        users, "%slinked clone %s", users->len ? ", " : "", statement_text(s, 0));
@@ -312,11 +254,10 @@ int volume_store_users(
 	struct statement *s CLEANUP(statement_done) = NULL;
 	int rc = add_clones(db, id, users, e);
 	if (rc == 0)
-		rc = db_prepare(db, volume_snapshots.text, &s, e);
+		rc = db_query(
+		        db, &volume_snapshots, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(own_vm_id)), &s, e);
 	if (rc < 0)
 		return rc;
-	statement_bind_text(s, 1, id);
-	statement_bind_text(s, 2, own_vm_id);
 	while ((rc = statement_step(s, e)) > 0)
 		str_printf(users, "%ssnapshot %s of VM %s", users->len ? ", " : "",
 		        statement_text(s, 0), statement_text(s, 1));

@@ -22,21 +22,10 @@ void volume_vm_done(struct volume_vm *vm)
 	*vm = (struct volume_vm){0};
 }
 
-/* Prepares, binds and steps a statement that is about `id`; 1: there is a row. */
-static int ask(struct db *db, const struct sql_text *sql, const char *id,
-        struct statement **ret_statement, struct err *e)
-{
-	int rc = db_prepare(db, sql->text, ret_statement, e);
-	if (rc < 0)
-		return rc;
-	statement_bind_text(*ret_statement, 1, id);
-	return statement_step(*ret_statement, e);
-}
-
 int volume_store_get_vm(struct db *db, const char *vm_id, struct volume_vm *ret_vm, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = ask(db, &volume_work_vm, vm_id, &s, e);
+	int rc = db_find(db, &volume_work_vm, SQL_BINDS(SQL_TEXT(vm_id)), &s, e);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -49,21 +38,17 @@ int volume_store_get_vm(struct db *db, const char *vm_id, struct volume_vm *ret_
 
 int volume_store_host_uri(struct db *db, const char *host_id, char **ret_uri, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = ask(db, &volume_work_host_uri, host_id, &s, e);
-	if (rc < 0)
-		return rc;
+	int rc = db_find_text(db, &volume_work_host_uri, SQL_BINDS(SQL_TEXT(host_id)), ret_uri, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "no host with id %s", host_id);
-	*ret_uri = statement_text_copy(s, 0);
-	return 0;
+	return rc < 0 ? rc : 0;
 }
 
 int volume_store_layer_snapshots(struct db *db, const char *layer_id,
         void (*each)(void *arg, const char *id, const char *name), void *arg, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = ask(db, &volume_work_snapshots, layer_id, &s, e);
+	int rc = db_find(db, &volume_work_snapshots, SQL_BINDS(SQL_TEXT(layer_id)), &s, e);
 	for (; rc > 0; rc = statement_step(s, e))
 		each(arg, statement_text(s, 0), statement_text(s, 1));
 	return rc;
@@ -72,7 +57,7 @@ int volume_store_layer_snapshots(struct db *db, const char *layer_id,
 int volume_store_allocation(struct db *db, const char *volume_id, int64_t *ret_bytes, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = ask(db, &volume_work_allocation, volume_id, &s, e);
+	int rc = db_find(db, &volume_work_allocation, SQL_BINDS(SQL_TEXT(volume_id)), &s, e);
 	if (rc < 0)
 		return rc;
 	*ret_bytes = statement_int(s, 0);

@@ -237,6 +237,94 @@ static void test_composed_binds_start_at_the_given_parameter(void **state)
 	statement_done(&s);
 }
 
+SQL(value_put, 0, "INSERT INTO value (a, b, c) VALUES (?1, ?2, ?3)");
+SQL(value_by_b, 0, "SELECT a, c FROM value WHERE b = ?");
+SQL(parent_put, 0, "INSERT INTO parent (name) VALUES (?)");
+SQL(no_such_table, 0, "DELETE FROM nothing WHERE id = ?");
+
+static void put_value(struct db *db, const char *a, int64_t b, const char *c)
+{
+	struct err e = {0};
+	must(db_run(db, &value_put, SQL_BINDS(SQL_TEXT(a), SQL_INT(b), SQL_TEXT(c)), &e), &e);
+}
+
+static void test_run_binds_its_values_in_order_and_changes_the_rows(void **state)
+{
+	struct fixture *f = *state;
+	put_value(f->db, "one", 1, NULL);
+	assert_int_equal(db_changes(f->db), 1);
+	assert_int_equal(
+	        query(f->db, "SELECT count(*) FROM value WHERE a = 'one' AND b = 1 AND c IS NULL"),
+	        1);
+}
+
+static void test_run_gives_its_statement_back_also_after_an_error(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = {0};
+	must(db_run(f->db, &parent_put, SQL_BINDS(SQL_TEXT("a")), &e), &e);
+	assert_int_equal(db_run(f->db, &parent_put, SQL_BINDS(SQL_TEXT("a")), &e), ERR_EXISTS);
+	size_t len = f->db->cache.len;
+	must(db_run(f->db, &parent_put, SQL_BINDS(SQL_TEXT("b")), &e), &e);
+	assert_int_equal(f->db->cache.len, len); /* one still in use would be prepared again */
+	assert_int_equal(db_run(f->db, &no_such_table, SQL_BINDS(SQL_INT(1)), &e), ERR_DATABASE);
+	assert_non_null(strstr(e.message, "nothing"));
+}
+
+static void test_query_leaves_all_rows_to_be_stepped(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = {0};
+	struct statement *s = NULL;
+	put_value(f->db, "one", 1, NULL);
+	put_value(f->db, "another", 1, NULL);
+	must(db_query(f->db, &value_by_b, SQL_BINDS(SQL_INT(1)), &s, &e), &e);
+	assert_int_equal(statement_step(s, &e), 1);
+	assert_int_equal(statement_step(s, &e), 1);
+	assert_int_equal(statement_step(s, &e), 0);
+	statement_done(&s);
+	assert_int_equal(
+	        db_query(f->db, &no_such_table, SQL_BINDS(SQL_INT(1)), &s, &e), ERR_DATABASE);
+	assert_null(s);
+}
+
+static void test_find_stands_on_the_first_row_or_says_there_is_none(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = {0};
+	struct statement *s = NULL;
+	put_value(f->db, "one", 1, "c");
+	assert_int_equal(db_find(f->db, &value_by_b, SQL_BINDS(SQL_INT(1)), &s, &e), 1);
+	assert_string_equal(statement_text(s, 0), "one");
+	assert_string_equal(statement_text(s, 1), "c");
+	statement_done(&s);
+	assert_int_equal(db_find(f->db, &value_by_b, SQL_BINDS(SQL_INT(2)), &s, &e), 0);
+	statement_done(&s);
+	assert_int_equal(
+	        db_find(f->db, &no_such_table, SQL_BINDS(SQL_INT(1)), &s, &e), ERR_DATABASE);
+	assert_null(s);
+}
+
+static void test_found_text_is_a_copy_and_none_leaves_the_callers(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = {0};
+	char *own = xstrdup("own"), *text = own;
+	put_value(f->db, "one", 1, NULL);
+	put_value(f->db, NULL, 2, NULL);
+	assert_int_equal(db_find_text(f->db, &value_by_b, SQL_BINDS(SQL_INT(3)), &text, &e), 0);
+	assert_ptr_equal(text, own);
+	assert_int_equal(db_find_text(f->db, &no_such_table, SQL_BINDS(SQL_INT(1)), &text, &e),
+	        ERR_DATABASE);
+	assert_ptr_equal(text, own);
+	free(own);
+	assert_int_equal(db_find_text(f->db, &value_by_b, SQL_BINDS(SQL_INT(1)), &text, &e), 1);
+	assert_string_equal(text, "one");
+	free(text);
+	assert_int_equal(db_find_text(f->db, &value_by_b, SQL_BINDS(SQL_INT(2)), &text, &e), 1);
+	assert_null(text);
+}
+
 static void test_violations_have_their_own_codes(void **state)
 {
 	struct fixture *f = *state;
@@ -298,6 +386,11 @@ int main(void)
 	        T(test_bindings_do_not_leak_into_the_next_use),
 	        T(test_values_come_back_as_they_were_bound),
 	        T(test_composed_binds_start_at_the_given_parameter),
+	        T(test_run_binds_its_values_in_order_and_changes_the_rows),
+	        T(test_run_gives_its_statement_back_also_after_an_error),
+	        T(test_query_leaves_all_rows_to_be_stepped),
+	        T(test_find_stands_on_the_first_row_or_says_there_is_none),
+	        T(test_found_text_is_a_copy_and_none_leaves_the_callers),
 	        T(test_violations_have_their_own_codes),
 	        T(test_full_disk_is_disk_full_with_a_hint),
 	        cmocka_unit_test(test_damaged_file_is_an_error_not_a_crash),
