@@ -154,15 +154,6 @@ static int get_matching(struct request *rq, struct host_group_row *ret_row, stru
 	return rc < 0 ? rc : request_check_match(rq, ret_row->id, ret_row->version, e);
 }
 
-/* The body's name must be the one in the path: renaming is PATCH's business. */
-static int check_name(const char *name, const char *path_name, struct err *e)
-{
-	if (str_equal(name, path_name))
-		return 0;
-	return err_set_at(e, ERR_INVALID, "/name", "must be \"%s\" as in the path, not \"%s\"",
-	        path_name, name);
-}
-
 static int put_group(struct request *rq, struct reply *reply, struct err *e)
 {
 	const struct host_group_spec *spec = rq->body;
@@ -170,11 +161,11 @@ static int put_group(struct request *rq, struct reply *reply, struct err *e)
 	int rc = get_matching(rq, &row, e);
 	if (rc == ERR_NOT_FOUND && !uuid_is_shaped(rq->params[0])) {
 		err_clear(e);
-		rc = check_name(spec->name, rq->params[0], e);
+		rc = request_check_name(spec->name, rq->params[0], e);
 		return rc < 0 ? rc : create_group(rq, reply, e);
 	}
 	if (rc == 0)
-		rc = check_name(spec->name, row.spec.name, e);
+		rc = request_check_name(spec->name, row.spec.name, e);
 	if (rc == 0)
 		rc = host_group_replace(rq->db, &row, spec, e);
 	return rc < 0 ? rc : reply_group(rq, reply, row.id, e);

@@ -217,15 +217,6 @@ static int get_matching(struct request *rq, struct host_row *ret_row, struct err
 	return rc < 0 ? rc : request_check_match(rq, ret_row->id, ret_row->version, e);
 }
 
-/* The body's name must be the one in the path: renaming is PATCH's business. */
-static int check_name(const char *name, const char *path_name, struct err *e)
-{
-	if (str_equal(name, path_name))
-		return 0;
-	return err_set_at(e, ERR_INVALID, "/name", "must be \"%s\" as in the path, not \"%s\"",
-	        path_name, name);
-}
-
 static int put_host(struct request *rq, struct reply *reply, struct err *e)
 {
 	const struct host_spec *spec = rq->body;
@@ -233,11 +224,11 @@ static int put_host(struct request *rq, struct reply *reply, struct err *e)
 	int rc = get_matching(rq, &row, e);
 	if (rc == ERR_NOT_FOUND && !uuid_is_shaped(rq->params[0])) {
 		err_clear(e);
-		rc = check_name(spec->name, rq->params[0], e);
+		rc = request_check_name(spec->name, rq->params[0], e);
 		return rc < 0 ? rc : create_and_reply(rq, reply, e);
 	}
 	if (rc == 0)
-		rc = check_name(spec->name, row.name, e);
+		rc = request_check_name(spec->name, row.name, e);
 	if (rc == 0)
 		rc = host_replace(rq->db, rq->app->hosts, &row, spec, e);
 	return rc < 0 ? rc : reply_host(rq, reply, row.id, e);

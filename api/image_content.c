@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "api/route.h"
+#include "api/request_asked.h"
 #include "api/upload.h"
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -132,8 +133,7 @@ static int finish_failed(
 static int begin_import(
         struct request *rq, struct reply *reply, const struct image_row *row, struct err *e)
 {
-	const struct operation_asked asked = {
-	        .requested_by = rq->principal.name, .request_id = rq->id};
+	const struct operation_asked asked = request_asked(rq, 0);
 	char operation[UUID_TEXT_SIZE];
 	int rc = image_import_start(rq->db, rq->app->engine, row, &asked, operation, e);
 	return rc < 0 ? rc : reply_operation(rq, reply, operation, e);

@@ -5,6 +5,7 @@
  * merge patch on the one before.
  */
 #include "api/image_vms.h"
+#include "api/request_asked.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,8 +69,7 @@ static int create_vm(struct request *rq, struct reply *reply, struct err *e)
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
 	json_t *wanted CLEANUP(cleanup_json) = NULL;
 	char operation[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
-	const struct vm_request request = {
-	        .requested_by = rq->principal.name, .request_id = rq->id, .wait_ms = rq->wait_ms};
+	const struct vm_request request = request_vm(rq);
 	int rc = image_store_get(rq->db, rq->params[0], &image, e);
 	if (rc < 0)
 		return rc;

@@ -2,6 +2,7 @@
 /* /images: what VMs are made from. Their content is uploaded by image_content.c. */
 #include "api/image_vms.h"
 #include "api/list.h"
+#include "api/request_asked.h"
 #include "api/route.h"
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -159,15 +160,10 @@ static int reply_image(struct request *rq, struct reply *reply, const char *id, 
 	return 0;
 }
 
-static struct operation_asked asked_by(const struct request *rq)
-{
-	return (struct operation_asked){.requested_by = rq->principal.name, .request_id = rq->id};
-}
-
 static int create_image(struct request *rq, struct reply *reply, struct err *e)
 {
 	char id[UUID_TEXT_SIZE], operation[UUID_TEXT_SIZE] = "";
-	const struct operation_asked asked = asked_by(rq);
+	const struct operation_asked asked = request_asked(rq, 0);
 	int rc = request_check_absent(rq, e);
 	if (rc == 0)
 		rc = image_check_vm_defaults(rq);
@@ -194,15 +190,6 @@ static int get_matching(struct request *rq, struct image_row *ret_row, struct er
 	return rc < 0 ? rc : request_check_match(rq, ret_row->id, ret_row->version, e);
 }
 
-/* The body's name must be the one in the path: renaming is PATCH's business. */
-static int check_name(const char *name, const char *path_name, struct err *e)
-{
-	if (str_equal(name, path_name))
-		return 0;
-	return err_set_at(e, ERR_INVALID, "/name", "must be \"%s\" as in the path, not \"%s\"",
-	        path_name, name);
-}
-
 static int put_image(struct request *rq, struct reply *reply, struct err *e)
 {
 	const struct image_spec *spec = rq->body;
@@ -210,11 +197,11 @@ static int put_image(struct request *rq, struct reply *reply, struct err *e)
 	int rc = get_matching(rq, &row, e);
 	if (rc == ERR_NOT_FOUND && !uuid_is_shaped(rq->params[0])) {
 		err_clear(e);
-		rc = check_name(spec->name, rq->params[0], e);
+		rc = request_check_name(spec->name, rq->params[0], e);
 		return rc < 0 ? rc : create_image(rq, reply, e);
 	}
 	if (rc == 0)
-		rc = check_name(spec->name, row.spec.name, e);
+		rc = request_check_name(spec->name, row.spec.name, e);
 	if (rc == 0)
 		rc = image_check_vm_defaults(rq);
 	if (rc == 0)
@@ -236,7 +223,7 @@ static int patch_image(struct request *rq, struct reply *reply, struct err *e)
 static int delete_image(struct request *rq, struct reply *reply, struct err *e)
 {
 	struct image_row row CLEANUP(image_row_done) = {0};
-	const struct operation_asked asked = asked_by(rq);
+	const struct operation_asked asked = request_asked(rq, 0);
 	char operation[UUID_TEXT_SIZE] = "";
 	int rc = get_matching(rq, &row, e);
 	if (rc == 0)

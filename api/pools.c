@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /pools: where volumes lie. */
 #include "api/list.h"
+#include "api/request_asked.h"
 #include "api/route.h"
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -168,14 +169,9 @@ static int get_pool(struct request *rq, struct reply *reply, struct err *e)
 
 /* ---- changing ---- */
 
-static struct operation_asked asked_by(const struct request *rq)
-{
-	return (struct operation_asked){.requested_by = rq->principal.name, .request_id = rq->id};
-}
-
 static int create_pool(struct request *rq, struct reply *reply, struct err *e)
 {
-	const struct operation_asked asked = asked_by(rq);
+	const struct operation_asked asked = request_asked(rq, 0);
 	char operation[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
 	int rc = request_check_absent(rq, e);
 	if (rc == 0)
@@ -202,7 +198,7 @@ static int reply_changed(struct request *rq, struct reply *reply, const char *id
 static int replace(
         struct request *rq, struct reply *reply, const struct pool_row *row, struct err *e)
 {
-	const struct operation_asked asked = asked_by(rq);
+	const struct operation_asked asked = request_asked(rq, 0);
 	char operation[UUID_TEXT_SIZE] = "";
 	int rc = request_check_busy(rq, row->id, e);
 	if (rc == 0)
@@ -218,18 +214,15 @@ static int put_pool(struct request *rq, struct reply *reply, struct err *e)
 	int rc = get_matching(rq, &row, e);
 	if (rc == ERR_NOT_FOUND && !uuid_is_shaped(rq->params[0])) {
 		err_clear(e);
-		if (!str_equal(spec->name, rq->params[0]))
-			return err_set_at(e, ERR_INVALID, "/name",
-			        "must be \"%s\" as in the path, not \"%s\"", rq->params[0],
-			        spec->name);
-		return create_pool(rq, reply, e);
+		rc = request_check_name(spec->name, rq->params[0], e);
+		return rc < 0 ? rc : create_pool(rq, reply, e);
 	}
 	return rc < 0 ? rc : replace(rq, reply, &row, e);
 }
 
 static int patch_pool(struct request *rq, struct reply *reply, struct err *e)
 {
-	const struct operation_asked asked = asked_by(rq);
+	const struct operation_asked asked = request_asked(rq, 0);
 	struct pool_row row CLEANUP(pool_row_done) = {0};
 	char operation[UUID_TEXT_SIZE] = "";
 	int rc = get_matching(rq, &row, e);
@@ -243,7 +236,7 @@ static int patch_pool(struct request *rq, struct reply *reply, struct err *e)
 
 static int delete_pool(struct request *rq, struct reply *reply, struct err *e)
 {
-	const struct operation_asked asked = asked_by(rq);
+	const struct operation_asked asked = request_asked(rq, 0);
 	struct pool_row row CLEANUP(pool_row_done) = {0};
 	char operation[UUID_TEXT_SIZE];
 	int rc = get_matching(rq, &row, e);

@@ -78,6 +78,14 @@ bool request_is_create_only(const struct request *rq)
 	return unwanted && strcmp(unwanted, "*") == 0;
 }
 
+int request_check_name(const char *name, const char *path_name, struct err *e)
+{
+	if (str_equal(name, path_name))
+		return 0;
+	return err_set_at(e, ERR_INVALID, "/name", "must be \"%s\" as in the path, not \"%s\"",
+	        path_name, name);
+}
+
 int request_check_absent(const struct request *rq, struct err *e)
 {
 	const char *wanted = rq->exchange->headers[HEADER_IF_MATCH];

@@ -129,6 +129,8 @@ int64_t request_query_int(const struct request *rq, const char *name, int64_t fa
 /* If-Match and If-None-Match against the resource's current id and version: ERR_PRECONDITION names
  * both. */
 int request_check_match(const struct request *rq, const char *id, int64_t version, struct err *e);
+/* A PUT body's name must be the one it has by its path: renaming is PATCH's business. ERR_INVALID at /name. */
+int request_check_name(const char *name, const char *path_name, struct err *e);
 /* For creations: If-None-Match: * with an existing resource, If-Match without one. */
 bool request_is_create_only(const struct request *rq);
 int request_check_absent(const struct request *rq, struct err *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /snapshot-groups: snapshots of several VMs at one moment. */
 #include "api/list.h"
+#include "api/request_asked.h"
 #include "api/route.h"
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -106,16 +107,10 @@ static int list_groups(struct request *rq, struct reply *reply, struct err *e)
 	return rc;
 }
 
-static struct vm_request asked_by(const struct request *rq)
-{
-	return (struct vm_request){
-	        .requested_by = rq->principal.name, .request_id = rq->id, .wait_ms = rq->wait_ms};
-}
-
 static int create_group(struct request *rq, struct reply *reply, struct err *e)
 {
 	char operation[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
-	const struct vm_request asked = asked_by(rq);
+	const struct vm_request asked = request_vm(rq);
 	int rc = request_check_absent(rq, e);
 	if (rc == 0)
 		rc = snapshot_group_create(
@@ -137,7 +132,7 @@ static int delete_group(struct request *rq, struct reply *reply, struct err *e)
 {
 	struct snapshot_group_row row CLEANUP(snapshot_group_row_done) = {0};
 	char operation[UUID_TEXT_SIZE];
-	const struct vm_request asked = asked_by(rq);
+	const struct vm_request asked = request_vm(rq);
 	int rc = snapshot_group_store_get(rq->db, rq->params[0], &row, e);
 	if (rc == 0)
 		rc = request_check_match(rq, row.id, row.version, e);

@@ -168,15 +168,6 @@ static int get_matching(struct request *rq, struct snapshot_policy_row *ret_row,
 	return rc < 0 ? rc : request_check_match(rq, ret_row->id, ret_row->version, e);
 }
 
-/* The body's name must be the one in the path: renaming is PATCH's business. */
-static int check_name(const char *name, const char *path_name, struct err *e)
-{
-	if (str_equal(name, path_name))
-		return 0;
-	return err_set_at(e, ERR_INVALID, "/name", "must be \"%s\" as in the path, not \"%s\"",
-	        path_name, name);
-}
-
 static int put_policy(struct request *rq, struct reply *reply, struct err *e)
 {
 	const struct snapshot_policy_spec *spec = rq->body;
@@ -184,11 +175,11 @@ static int put_policy(struct request *rq, struct reply *reply, struct err *e)
 	int rc = get_matching(rq, &row, e);
 	if (rc == ERR_NOT_FOUND && !uuid_is_shaped(rq->params[0])) {
 		err_clear(e);
-		rc = check_name(spec->name, rq->params[0], e);
+		rc = request_check_name(spec->name, rq->params[0], e);
 		return rc < 0 ? rc : create_policy(rq, reply, e);
 	}
 	if (rc == 0)
-		rc = check_name(spec->name, row.spec.name, e);
+		rc = request_check_name(spec->name, row.spec.name, e);
 	if (rc == 0)
 		rc = snapshot_policy_replace(rq->db, &row, spec, e);
 	return rc < 0 ? rc : reply_policy(rq, reply, row.id, e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /vms/{vm}/snapshots: taking, reading, changing and deleting snapshots, and going back to one. */
 #include "api/list.h"
+#include "api/request_asked.h"
 #include "api/route.h"
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -175,12 +176,6 @@ static int get_snapshot(struct request *rq, struct reply *reply, struct err *e)
 
 /* ---- changing ---- */
 
-static struct vm_request request_of(const struct request *rq)
-{
-	return (struct vm_request){
-	        .requested_by = rq->principal.name, .request_id = rq->id, .wait_ms = rq->wait_ms};
-}
-
 static int create_snapshot(struct request *rq, struct reply *reply, struct err *e)
 {
 	const struct snapshot_spec *spec = rq->body;
@@ -191,7 +186,7 @@ static int create_snapshot(struct request *rq, struct reply *reply, struct err *
 	        .quiesce = spec->quiesce,
 	        .expires_at = spec->expires_at,
 	};
-	const struct vm_request asked = request_of(rq);
+	const struct vm_request asked = request_vm(rq);
 	struct vm_row vm CLEANUP(vm_row_done) = {0};
 	char operation[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
 	int rc = request_check_absent(rq, e);
@@ -241,7 +236,7 @@ static int delete_snapshot(struct request *rq, struct reply *reply, struct err *
 {
 	struct vm_row vm CLEANUP(vm_row_done) = {0};
 	struct snapshot_row row CLEANUP(snapshot_row_done) = {0};
-	const struct vm_request asked = request_of(rq);
+	const struct vm_request asked = request_vm(rq);
 	char operation[UUID_TEXT_SIZE];
 	int rc = find_matching(rq, &vm, &row, e);
 	if (rc == 0)
@@ -269,7 +264,7 @@ static int revert_snapshot(struct request *rq, struct reply *reply, struct err *
 	struct vm_row vm CLEANUP(vm_row_done) = {0};
 	struct snapshot_row row CLEANUP(snapshot_row_done) = {0};
 	json_t *answer CLEANUP(cleanup_json) = NULL;
-	const struct vm_request asked = request_of(rq);
+	const struct vm_request asked = request_vm(rq);
 	char operation[UUID_TEXT_SIZE];
 	int rc = find_matching(rq, &vm, &row, e);
 	if (rc == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /vms/{vm}/disks/{disk}: work on one disk of a VM; and /vms/{vm}/clone. */
 #include "api/route.h"
+#include "api/request_asked.h"
 #include "base/cleanup.h"
 #include "compute/vm_clone.h"
 #include "compute/vm_disk.h"
@@ -119,16 +120,10 @@ static int find_vm(struct request *rq, struct vm_row *ret_row, struct err *e)
 	return rc < 0 ? rc : request_check_busy(rq, ret_row->id, e);
 }
 
-static struct vm_request request_of(const struct request *rq)
-{
-	return (struct vm_request){
-	        .requested_by = rq->principal.name, .request_id = rq->id, .wait_ms = rq->wait_ms};
-}
-
 static int move_disk(struct request *rq, struct reply *reply, struct err *e)
 {
 	const struct move_body *body = rq->body;
-	const struct vm_request request = request_of(rq);
+	const struct vm_request request = request_vm(rq);
 	const struct vm_disk_move move = {
 	        .pool = body->pool,
 	        .format = body->has_format ? vm_disk_format_names[body->format] : NULL,
@@ -144,7 +139,7 @@ static int move_disk(struct request *rq, struct reply *reply, struct err *e)
 
 static int flatten_disk(struct request *rq, struct reply *reply, struct err *e)
 {
-	const struct vm_request request = request_of(rq);
+	const struct vm_request request = request_vm(rq);
 	struct vm_row row CLEANUP(vm_row_done) = {0};
 	char operation[UUID_TEXT_SIZE] = "";
 	int rc = find_vm(rq, &row, e);
@@ -157,7 +152,7 @@ static int flatten_disk(struct request *rq, struct reply *reply, struct err *e)
 static int clone_vm(struct request *rq, struct reply *reply, struct err *e)
 {
 	const struct clone_body *body = rq->body;
-	const struct vm_request request = request_of(rq);
+	const struct vm_request request = request_vm(rq);
 	const struct vm_clone_request clone = {
 	        .name = body->name,
 	        .snapshot = body->snapshot,

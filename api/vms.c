@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/list.h"
+#include "api/request_asked.h"
 #include "api/route.h"
 #include "base/cleanup.h"
 #include "compute/console_log.h"
@@ -353,15 +354,9 @@ static int vm_console_log(struct request *rq, struct reply *reply, struct err *e
 
 /* ---- changing ---- */
 
-static struct vm_request request_of(const struct request *rq)
-{
-	return (struct vm_request){
-	        .requested_by = rq->principal.name, .request_id = rq->id, .wait_ms = rq->wait_ms};
-}
-
 static int create(struct request *rq, struct vm_spec *spec, struct reply *reply, struct err *e)
 {
-	const struct vm_request request = request_of(rq);
+	const struct vm_request request = request_vm(rq);
 	char operation[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
 	int rc = vm_create(rq->db, rq->app->vms, spec, &request, rq->errors, operation, id, e);
 	return rc < 0 ? rc : reply_operation(rq, reply, operation, e);
@@ -375,7 +370,7 @@ static int vms_create(struct request *rq, struct reply *reply, struct err *e)
 static int update(struct request *rq, const struct vm_row *row, struct vm_spec *wanted,
         struct reply *reply, struct err *e)
 {
-	const struct vm_request request = request_of(rq);
+	const struct vm_request request = request_vm(rq);
 	char operation[UUID_TEXT_SIZE] = "";
 	int rc = request_check_busy(rq, row->id, e);
 	if (rc == 0)
@@ -427,7 +422,7 @@ static int vm_patch(struct request *rq, struct reply *reply, struct err *e)
 static int vm_remove(struct request *rq, struct reply *reply, struct err *e)
 {
 	struct vm_row row CLEANUP(vm_row_done) = {0};
-	const struct vm_request request = request_of(rq);
+	const struct vm_request request = request_vm(rq);
 	char operation[UUID_TEXT_SIZE] = "";
 	int rc = vm_store_get(rq->db, rq->params[0], &row, e);
 	if (rc == 0)
@@ -455,7 +450,7 @@ static int act(struct request *rq, enum vm_verb verb, struct reply *reply, struc
 	        .timeout_seconds = body && body->timeout_seconds ? body->timeout_seconds : 90,
 	        .force = body && body->force,
 	};
-	const struct vm_request request = request_of(rq);
+	const struct vm_request request = request_vm(rq);
 	char operation[UUID_TEXT_SIZE] = "";
 	int rc = vm_store_get(rq->db, rq->params[0], &row, e);
 	if (rc == 0)
@@ -486,7 +481,7 @@ static int vm_verb_rename(struct request *rq, struct reply *reply, struct err *e
 {
 	struct vm_row row CLEANUP(vm_row_done) = {0};
 	const struct name_body *body = rq->body;
-	const struct vm_request request = request_of(rq);
+	const struct vm_request request = request_vm(rq);
 	char operation[UUID_TEXT_SIZE] = "";
 	int rc = vm_store_get(rq->db, rq->params[0], &row, e);
 	if (rc == 0)

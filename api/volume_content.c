@@ -3,8 +3,10 @@
 #include <stdlib.h>
 
 #include "api/download.h"
+#include "api/request_asked.h"
 #include "api/route.h"
 #include "api/upload.h"
+#include "api/volumes.h"
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "compute/host.h"
@@ -84,20 +86,6 @@ static struct work *make_work(const struct request *rq, const struct volume_row 
 	return work;
 }
 
-static int find_volume(struct request *rq, struct volume_row *ret_row, struct err *e)
-{
-	struct host_row host CLEANUP(host_row_done) = {0};
-	struct pool_row pool CLEANUP(pool_row_done) = {0};
-	const char *host_name = request_query(rq, "host");
-	int rc = pool_store_get(rq->db, rq->params[0], &pool, e);
-	if (rc == 0 && host_name)
-		rc = host_store_get(rq->db, host_name, &host, e);
-	if (rc < 0)
-		return rc;
-	return volume_store_find(
-	        rq->db, pool.name, host_name ? host.id : NULL, rq->params[1], ret_row, e);
-}
-
 static int check_host(struct request *rq, const struct volume_row *row, struct err *e)
 {
 	struct host_row host CLEANUP(host_row_done) = {0};
@@ -111,8 +99,7 @@ static int check_host(struct request *rq, const struct volume_row *row, struct e
 static int begin(struct request *rq, const struct volume_row *row, struct work *work,
         enum volume_content_direction direction, int64_t length, struct err *e)
 {
-	const struct operation_asked asked = {
-	        .requested_by = rq->principal.name, .request_id = rq->id};
+	const struct operation_asked asked = request_asked(rq, 0);
 	int rc = check_host(rq, row, e);
 	return rc < 0 ? rc
 	              : volume_content_begin(rq->db, rq->app->engine, row, direction, length,
@@ -159,7 +146,7 @@ static const struct download_handlers download_handlers = {
 static int get_content(struct request *rq, struct reply *reply, struct err *e)
 {
 	struct volume_row row CLEANUP(volume_row_done) = {0};
-	int rc = find_volume(rq, &row, e);
+	int rc = volumes_find(rq, &row, e);
 	if (rc < 0)
 		return rc;
 	struct work *work = make_work(rq, &row);
@@ -241,7 +228,7 @@ static int put_content(struct request *rq, struct reply *reply, struct err *e)
 {
 	struct volume_row row CLEANUP(volume_row_done) = {0};
 	(void)reply;
-	int rc = find_volume(rq, &row, e);
+	int rc = volumes_find(rq, &row, e);
 	if (rc == 0)
 		rc = request_check_match(rq, row.id, row.version, e);
 	if (rc == 0)

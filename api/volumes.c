@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /pools/{pool}/volumes: making, reading, growing, copying, wiping and deleting volumes. */
+#include "api/volumes.h"
+
 #include "api/list.h"
+#include "api/request_asked.h"
 #include "api/route.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -296,12 +299,6 @@ static int check_host(
 	return 0;
 }
 
-static struct operation_asked asked_by(const struct request *rq, int64_t deadline)
-{
-	return (struct operation_asked){
-	        .requested_by = rq->principal.name, .request_id = rq->id, .deadline_ms = deadline};
-}
-
 /* ---- making ---- */
 
 /* What libvirt has no pool for cannot be asked for a size. */
@@ -344,13 +341,13 @@ static int create_volume(struct request *rq, struct reply *reply, struct err *e)
 	        .size_bytes = size_bytes,
 	        .existing_file = spec->existing_file,
 	        .full = spec->allocation == VOLUME_FULL};
-	struct operation_asked asked = asked_by(rq, deadline);
+	struct operation_asked asked = request_asked(rq, deadline);
 	char operation[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
 	rc = volume_create(rq->db, rq->app->engine, &request, &asked, operation, id, e);
 	return rc < 0 ? rc : reply_operation(rq, reply, operation, e);
 }
 
-static int find_volume(struct request *rq, struct volume_row *ret_row, struct err *e)
+int volumes_find(struct request *rq, struct volume_row *ret_row, struct err *e)
 {
 	struct host_row host CLEANUP(host_row_done) = {0};
 	struct pool_row pool CLEANUP(pool_row_done) = {0};
@@ -367,7 +364,7 @@ static int find_volume(struct request *rq, struct volume_row *ret_row, struct er
 static int get_volume(struct request *rq, struct reply *reply, struct err *e)
 {
 	struct volume_row row CLEANUP(volume_row_done) = {0};
-	int rc = find_volume(rq, &row, e);
+	int rc = volumes_find(rq, &row, e);
 	if (rc < 0)
 		return rc;
 	reply_etag(reply, row.id, row.version);
@@ -382,7 +379,7 @@ static int begin_work(
 {
 	struct host_row host CLEANUP(host_row_done) = {0};
 	char host_id[UUID_TEXT_SIZE];
-	int rc = find_volume(rq, ret_row, e);
+	int rc = volumes_find(rq, ret_row, e);
 	if (rc < 0 || (rc = request_check_match(rq, ret_row->id, ret_row->version, e)) < 0 ||
 	        (rc = request_check_busy(rq, ret_row->vm_id ? ret_row->vm_id : ret_row->id, e)) <
 	                0 ||
@@ -392,7 +389,12 @@ static int begin_work(
 	return check_host(rq, &host, ret_deadline, e);
 }
 
-static int delete_volume(struct request *rq, struct reply *reply, struct err *e)
+typedef int (*volume_work)(struct db *db, struct operation_engine *engine,
+        const struct volume_row *row, const struct operation_asked *asked,
+        char ret_operation[UUID_TEXT_SIZE], struct err *e);
+
+/* Work that needs to be told nothing more. */
+static int start_work(struct request *rq, struct reply *reply, volume_work start, struct err *e)
 {
 	struct volume_row row CLEANUP(volume_row_done) = {0};
 	char operation[UUID_TEXT_SIZE];
@@ -400,9 +402,19 @@ static int delete_volume(struct request *rq, struct reply *reply, struct err *e)
 	int rc = begin_work(rq, &row, &deadline, e);
 	if (rc < 0)
 		return rc;
-	struct operation_asked asked = asked_by(rq, deadline);
-	rc = volume_delete(rq->db, rq->app->engine, &row, &asked, operation, e);
+	struct operation_asked asked = request_asked(rq, deadline);
+	rc = start(rq->db, rq->app->engine, &row, &asked, operation, e);
 	return rc < 0 ? rc : reply_operation(rq, reply, operation, e);
+}
+
+static int delete_volume(struct request *rq, struct reply *reply, struct err *e)
+{
+	return start_work(rq, reply, volume_delete, e);
+}
+
+static int wipe_volume(struct request *rq, struct reply *reply, struct err *e)
+{
+	return start_work(rq, reply, volume_wipe, e);
 }
 
 static int resize_volume(struct request *rq, struct reply *reply, struct err *e)
@@ -414,21 +426,8 @@ static int resize_volume(struct request *rq, struct reply *reply, struct err *e)
 	int rc = begin_work(rq, &row, &deadline, e);
 	if (rc < 0)
 		return rc;
-	struct operation_asked asked = asked_by(rq, deadline);
+	struct operation_asked asked = request_asked(rq, deadline);
 	rc = volume_resize(rq->db, rq->app->engine, &row, body->size_bytes, &asked, operation, e);
-	return rc < 0 ? rc : reply_operation(rq, reply, operation, e);
-}
-
-static int wipe_volume(struct request *rq, struct reply *reply, struct err *e)
-{
-	struct volume_row row CLEANUP(volume_row_done) = {0};
-	char operation[UUID_TEXT_SIZE];
-	int64_t deadline = 0;
-	int rc = begin_work(rq, &row, &deadline, e);
-	if (rc < 0)
-		return rc;
-	struct operation_asked asked = asked_by(rq, deadline);
-	rc = volume_wipe(rq->db, rq->app->engine, &row, &asked, operation, e);
 	return rc < 0 ? rc : reply_operation(rq, reply, operation, e);
 }
 
@@ -452,7 +451,7 @@ static int clone_volume(struct request *rq, struct reply *reply, struct err *e)
 	        .format = body->has_format ? volume_format_names[body->format] : NULL,
 	        .size_bytes = body->size_bytes,
 	};
-	struct operation_asked asked = asked_by(rq, deadline);
+	struct operation_asked asked = request_asked(rq, deadline);
 	rc = volume_clone_start(
 	        rq->db, rq->app->engine, row.layer_id, &request, &asked, operation, id, e);
 	return rc < 0 ? rc : reply_operation(rq, reply, operation, e);
