@@ -106,12 +106,20 @@ def test_tls_certificate_is_reloaded(scratch):
         wait_until(lambda: seen() != first, 20, "the new certificate is served")
 
 
+def call_is_under_way(api, since):
+    stats = api.get("/hosts/h1/stats")
+    return stats["at"] and stats["at"] != since and stats["calls_in_flight"]
+
+
 def test_graceful_stop_lets_work_end_and_reads_go_on(scratch):
     with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
         api = daemon.local
-        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}?delay_ms=1500")
+        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}?delay_ms=3000")
         accepted = api.ok("POST", "/vms", small_vm("a", disks={"d": {"size_bytes": 1 << 20}})).json
-        wait_until(lambda: api.get(f"/operations/{accepted['id']}")["state"] == "running", 20, "a step is under way")
+        wait_until(lambda: api.get(f"/operations/{accepted['id']}")["state"] == "running", 20, "it runs")
+        # Recorded as running, its step may not have begun: only a call that a later look still counts is one of its own.
+        seen = api.get("/hosts/h1/stats")["at"]
+        wait_until(lambda: call_is_under_way(api, seen), 20, "a step is under way")
         daemon.process.send_signal(signal.SIGTERM)
         wait_until(lambda: "no new work is taken" in daemon.log(), 10, "it drains")
         refused = api.request("POST", "/vms", small_vm("b"))
