@@ -2,7 +2,6 @@
 /* Rules of snapshots that several of their operations share. */
 #include "compute/snapshot.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +17,6 @@
 const char *const snapshot_kind_names[] = {"memory", "disk", "stopped", NULL};
 const char *const snapshot_state_names[] = {"creating", "ready", "deleting", NULL};
 const char *const snapshot_power_names[] = {"as_recorded", "running", "stopped", NULL};
-
-static atomic_int_least64_t max_chain_depth = 16;
-
-void snapshot_set_max_chain_depth(int64_t limit)
-{
-	atomic_store(&max_chain_depth, limit > LAYER_CHAIN_MAX ? LAYER_CHAIN_MAX : limit);
-}
-
-int64_t snapshot_max_chain_depth(void)
-{
-	return atomic_load(&max_chain_depth);
-}
 
 void snapshot_register_kinds(struct operation_engine *engine)
 {
@@ -105,7 +92,7 @@ int snapshot_layer_depth(struct db *db, const char *layer_id, int64_t *ret_depth
 
 int snapshot_check_depth(struct db *db, const char *disk, const char *layer_id, struct err *e)
 {
-	int64_t depth = 0, limit = snapshot_max_chain_depth();
+	int64_t depth = 0, limit = layer_max_chain_depth();
 	int rc = snapshot_layer_depth(db, layer_id, &depth, e);
 	if (rc < 0 || depth < limit)
 		return rc;

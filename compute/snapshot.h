@@ -98,8 +98,6 @@ int snapshot_forget_all_of_vm(struct db *db, const char *vm_id, struct err *e);
 /* How many layers the longest chain of the VM's disks has, images' copies included, and how many are allowed. */
 int snapshot_chain_depth(
         struct db *db, const char *vm_id, int64_t *ret_depth, char ret_disk[64], struct err *e);
-void snapshot_set_max_chain_depth(int64_t limit); /* option storage.max_chain_depth; at start */
-int64_t snapshot_max_chain_depth(void);
 
 /* ---- queries: any connection; snapshot_store.h has the others ---- */
 

@@ -8,6 +8,7 @@
 #include "base/vec.h"
 #include "compute/snapshot_internal.h"
 #include "compute/snapshot_tree.h"
+#include "storage/layer.h"
 
 #define NAME_FIELD                                                                                 \
 	{                                                                                          \
@@ -186,7 +187,7 @@ static int forecast(struct db *db, const struct snapshot_row *row, int64_t depth
 	}
 	free(rows);
 	*ret_at = snapshot_tree_forecast(
-	        times.items, times.len, snapshot_max_chain_depth() - depth, clock_wall_ms());
+	        times.items, times.len, layer_max_chain_depth() - depth, clock_wall_ms());
 	VEC_DONE(&times);
 	return rc;
 }
@@ -199,7 +200,7 @@ static int encode_chain(struct db *db, const struct snapshot_row *row, int64_t d
 	json_key(w, "chain");
 	json_object_begin(w);
 	json_member_int(w, "depth", depth);
-	json_member_int(w, "limit", snapshot_max_chain_depth());
+	json_member_int(w, "limit", layer_max_chain_depth());
 	json_member_time(w, "full_at", full_at);
 	json_object_end(w);
 	return rc;

@@ -222,7 +222,8 @@ static int start_carrier(const struct host_call *call, const struct driver *driv
 	struct layer_chain chain CLEANUP(layer_chain_done) = {0};
 	int rc = load_chain(call, "open", &chain, e);
 	for (size_t i = 0; i < chain.len && rc == 0; i++)
-		rc = pool_access_ensure(chain.pools[i], driver, c, e);
+		if (layer_chain_enters_pool(&chain, i))
+			rc = pool_access_ensure(chain.pools[i], driver, c, e);
 	const struct carrier_disk disk = {.name = CARRIER_DISK, .chain = &chain};
 	return rc < 0 ? rc : carrier_start(driver, c, call->operation_id, &disk, 1, e);
 }

@@ -14,6 +14,7 @@
 #include "compute/snapshot_policy_internal.h"
 #include "compute/snapshot_policy_store.h"
 #include "db/change_feed.h"
+#include "storage/layer.h"
 
 #define MINUTE_MS    ((int64_t)60000)
 #define DAY_MS       (24 * 60 * MINUTE_MS)
@@ -333,7 +334,7 @@ static int find_deepest(struct db *db, const struct snapshot_policy_row *row,
 {
 	struct snapshot_selection selection CLEANUP(snapshot_selection_done) = {0};
 	int rc = snapshot_select(db, &row->spec.selector, /* is_strict= */ false, &selection, e);
-	forecast->limit = snapshot_max_chain_depth();
+	forecast->limit = layer_max_chain_depth();
 	for (size_t i = 0; rc == 0 && i < selection.len && i < FORECAST_VMS; i++) {
 		int64_t depth = 0;
 		char disk[64];

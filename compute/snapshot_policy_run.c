@@ -20,6 +20,7 @@
 #include "compute/snapshot_policy_store.h"
 #include "compute/vm_live.h"
 #include "operation/operation_store.h"
+#include "storage/layer.h"
 
 #define WORK_TIMEOUT_MS (4 * 3600 * (int64_t)1000) /* for one VM's merge or snapshot */
 #define FAILED_SHOWN    50
@@ -274,7 +275,7 @@ static int make_room(struct db *db, struct walk *walk, const struct vm_row *vm, 
 	int64_t depth = 0;
 	char disk[64];
 	int rc = snapshot_chain_depth(db, vm->id, &depth, disk, e);
-	int64_t too_many = depth + 1 - snapshot_max_chain_depth();
+	int64_t too_many = depth + 1 - layer_max_chain_depth();
 	if (rc < 0 || too_many <= 0)
 		return rc;
 	rc = snapshot_policy_store_of_vm(db, walk->policy.id, vm->id, &own, e);

@@ -42,11 +42,6 @@ void vm_block_plan(struct operation *op, const struct block_work *work)
 
 /* ---- who carries it: lane thread ---- */
 
-static bool has_process(const struct domain_info *info)
-{
-	return info->state != DOMAIN_SHUTOFF && info->state != DOMAIN_CRASHED;
-}
-
 static int start_carrier(struct vm_call *call, const char *disk, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
@@ -69,7 +64,7 @@ static int attach(struct vm_call *call, const struct driver *driver, struct driv
 	int rc = driver->get_domain(c, call->vm_id, &info, e);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	call->again = rc == ERR_NOT_FOUND || !has_process(&info);
+	call->again = rc == ERR_NOT_FOUND || domain_state_is_off(info.state);
 	err_clear(e);
 	return call->again ? start_carrier(call, text_of(call->input, "disk"), driver, c, e) : 0;
 }

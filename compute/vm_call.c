@@ -139,3 +139,9 @@ int vm_call_look(struct vm_call *call, const struct driver *driver, struct drive
 	call->has_seen = true;
 	return 0;
 }
+
+int vm_call_define(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
+        struct err *e)
+{
+	return vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
+}

@@ -57,6 +57,9 @@ void vm_call_submit_then(struct operation *op, vm_call_fn fn, int64_t timeout_ms
         void (*done)(struct vm_call *call, int rc, const struct err *e));
 /* From such a `done`: ends the step with success, storing what was seen and the call's store. */
 void vm_call_finish_step(struct vm_call *call, vm_call_store store);
+/* Lane thread, as a vm_call_fn: defines the domain as it is configured. */
+int vm_call_define(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
+        struct err *e);
 /* Lane thread: reads the domain's state into call->seen. */
 int vm_call_look(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
         struct err *e);

@@ -19,7 +19,7 @@ void vm_carriers_done(struct vm_carriers *carriers)
 	*carriers = (struct vm_carriers){0};
 }
 
-int vm_carriers_take(struct domain_list *domains, struct vm_carriers *ret_carriers)
+void vm_carriers_take(struct domain_list *domains, struct vm_carriers *ret_carriers)
 {
 	size_t kept = 0;
 	ret_carriers->ids = xcalloc(domains->len + 1, sizeof(ret_carriers->ids[0]));
@@ -33,7 +33,6 @@ int vm_carriers_take(struct domain_list *domains, struct vm_carriers *ret_carrie
 		}
 	}
 	domains->len = kept;
-	return 0;
 }
 
 static int has_ended(struct db *db, const char *id, bool *ret_ended, struct err *e)

@@ -10,8 +10,8 @@ struct vm_carriers {
 	size_t len;
 };
 void vm_carriers_done(struct vm_carriers *carriers);
-/* Lane thread: moves the carriers out of a listing. Returns 0. */
-int vm_carriers_take(struct domain_list *domains, struct vm_carriers *ret_carriers);
+/* Lane thread: moves the carriers out of a listing. */
+void vm_carriers_take(struct domain_list *domains, struct vm_carriers *ret_carriers);
 /* Writer: keeps in the list only those whose operation has ended, or never was. */
 int vm_carriers_keep_ended(struct db *db, struct vm_carriers *carriers, struct err *e);
 /* Core loop: removes them from that host. What fails is tried again with the next listing. */

@@ -48,10 +48,8 @@ static bool is_media(const struct vm_spec *active, const struct field_change *d)
 {
 	char device[64];
 	copy_device(d->pointer, device);
-	for (size_t i = 0; i < active->disks.len; i++)
-		if (strcmp(vm_spec_disk(active, i)->name, device) == 0)
-			return vm_spec_disk(active, i)->kind == VM_DISK_CDROM;
-	return false;
+	const struct vm_disk *disk = vm_spec_find_disk(active, device);
+	return disk && disk->kind == VM_DISK_CDROM;
 }
 
 struct rule {

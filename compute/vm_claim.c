@@ -14,14 +14,6 @@
 
 #define MIB ((int64_t)1 << 20)
 
-static const struct vm_disk *find_disk(const struct vm_spec *spec, const char *name)
-{
-	for (size_t i = 0; spec && i < spec->disks.len; i++)
-		if (strcmp(vm_spec_disk(spec, i)->name, name) == 0)
-			return vm_spec_disk(spec, i);
-	return NULL;
-}
-
 static int claim_existing(
         struct db *db, const struct vm_disk *disk, const struct vm_claim *claim, struct err *e)
 {
@@ -204,7 +196,7 @@ int vm_volumes_claim(struct db *db, struct vm_spec *spec, const struct vm_spec *
 {
 	for (size_t i = 0; i < spec->disks.len; i++) {
 		struct vm_disk *disk = vm_spec_disk(spec, i);
-		const struct vm_disk *old = find_disk(before, disk->name);
+		const struct vm_disk *old = before ? vm_spec_find_disk(before, disk->name) : NULL;
 		if (is_untouched(disk, old))
 			continue;
 		int rc = take_out(db, claim, old, e);

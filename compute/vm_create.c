@@ -58,7 +58,7 @@ static int define_domain(struct vm_call *call, const struct driver *driver,
 {
 	int rc = check_networks(&call->plan, driver, c, e);
 	if (rc == 0)
-		rc = vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
+		rc = vm_call_define(call, driver, c, e);
 	return rc < 0 ? rc : vm_call_look(call, driver, c, e);
 }
 

@@ -25,7 +25,7 @@ static int stop_domain(struct vm_call *call, const struct driver *driver,
 	int rc = driver->get_domain(c, call->vm_id, &info, e);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
-	if (info.state == DOMAIN_SHUTOFF || info.state == DOMAIN_CRASHED)
+	if (domain_state_is_off(info.state))
 		return 0;
 	if (!json_is_true(json_object_get(call->input, "force")))
 		return refuse_running(info.name, e);
@@ -67,16 +67,9 @@ static void run_volumes(struct operation *op)
 
 static int forget_seed(struct db *db, const char *id, struct err *e)
 {
-	struct vm_row row = {0};
 	struct volume_row seed CLEANUP(volume_row_done) = {0};
-	uuid_text_copy(row.id, id);
-	row.name = "";
-	int rc = vm_disk_volume(db, &row, VM_SEED_DISK, &seed, e);
-	if (rc == ERR_NOT_FOUND) {
-		err_clear(e);
-		return 0;
-	}
-	return rc < 0 ? rc : volume_forget(db, seed.id, e);
+	int rc = vm_disk_find_volume(db, id, VM_SEED_DISK, &seed, e);
+	return rc <= 0 ? rc : volume_forget(db, seed.id, e);
 }
 
 static int forget_volumes(struct db *db, const char *id, struct err *e)

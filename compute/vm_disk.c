@@ -48,24 +48,31 @@ int vm_disk_record(struct db *db, const char *vm_id, const char *disk, const cha
 	return record(db, &row, wanted, active, e);
 }
 
-int vm_disk_volume(struct db *db, const struct vm_row *row, const char *disk,
+int vm_disk_find_volume(struct db *db, const char *vm_id, const char *disk,
         struct volume_row *ret_volume, struct err *e)
 {
 	struct volume_row *volumes = NULL;
 	size_t n = 0;
-	bool found = false;
-	int rc = volume_store_of_vm(db, row->id, &volumes, &n, e);
+	int found = 0;
+	int rc = volume_store_of_vm(db, vm_id, &volumes, &n, e);
 	for (size_t i = 0; i < n; i++) {
 		if (!found && str_equal(volumes[i].disk, disk)) {
 			*ret_volume = volumes[i];
-			found = true;
+			found = 1;
 		} else {
 			volume_row_done(&volumes[i]);
 		}
 	}
 	free(volumes);
-	if (rc < 0 || found)
-		return rc;
+	return rc < 0 ? rc : found;
+}
+
+int vm_disk_volume(struct db *db, const struct vm_row *row, const char *disk,
+        struct volume_row *ret_volume, struct err *e)
+{
+	int rc = vm_disk_find_volume(db, row->id, disk, ret_volume, e);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	return err_set(e, ERR_NOT_FOUND, "VM %s has no disk %s with a volume", row->name, disk);
 }
 

@@ -36,6 +36,9 @@ int vm_disk_record(struct db *db, const char *vm_id, const char *disk, const cha
 /* A volume_resized_hook: the configuration follows a disk that has grown. */
 int vm_disk_resized(struct db *db, const char *vm_id, const char *disk, int64_t size_bytes,
         void *arg, struct err *e);
-/* The disk's volume: ERR_NOT_FOUND without it. Caller releases. */
+/* The volume that a VM has under that disk's name: 1, 0 if there is none, negative: error. Caller releases. */
+int vm_disk_find_volume(struct db *db, const char *vm_id, const char *disk,
+        struct volume_row *ret_volume, struct err *e);
+/* The same, where it must be there: ERR_NOT_FOUND without it. Caller releases. */
 int vm_disk_volume(struct db *db, const struct vm_row *row, const char *disk,
         struct volume_row *ret_volume, struct err *e);

@@ -38,15 +38,9 @@ static void run_record(struct operation *op)
 	operation_step_done_storing(op, store_backing, xstrdup(input_text(op, "layer")), free);
 }
 
-static int define(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
-        struct err *e)
-{
-	return vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
-}
-
 static void run_define(struct operation *op)
 {
-	vm_call_submit(op, define, NULL, 180000, 0);
+	vm_call_submit(op, vm_call_define, NULL, 180000, 0);
 }
 
 static const struct operation_step steps[] = {

@@ -176,15 +176,9 @@ static void run_record(struct operation *op)
 	operation_step_done_storing(op, store_record, r, free_record);
 }
 
-static int define(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
-        struct err *e)
-{
-	return vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
-}
-
 static void run_define(struct operation *op)
 {
-	vm_call_submit(op, define, NULL, DEFINE_TIMEOUT_MS, 0);
+	vm_call_submit(op, vm_call_define, NULL, DEFINE_TIMEOUT_MS, 0);
 }
 
 static int remove_old(struct vm_call *call, const struct driver *driver,

@@ -328,7 +328,9 @@ static int run_list(
 {
 	struct listing *listing = arg;
 	int rc = driver->list_domains(c, &listing->domains, e);
-	return rc < 0 ? rc : vm_carriers_take(&listing->domains, &listing->carriers);
+	if (rc == 0)
+		vm_carriers_take(&listing->domains, &listing->carriers);
+	return rc;
 }
 
 /* A row that says the same as the listing needs no look, unless something is to follow from it. */

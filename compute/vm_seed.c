@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/host_store.h"
+#include "compute/vm_disk.h"
 #include "db/reader.h"
 #include "hypervisor/transfer.h"
 #include "operation/services.h"
@@ -23,10 +24,9 @@
 void vm_seed_check(const struct vm_spec *spec, struct field_errors *errors)
 {
 	const struct vm_cloud_init *data = &spec->cloud_init;
-	for (size_t i = 0; i < spec->disks.len; i++)
-		if (strcmp(vm_spec_disk(spec, i)->name, VM_SEED_DISK) == 0)
-			field_errors_add(errors, "bad_value", "/disks/" VM_SEED_DISK,
-			        "is the name of the disk with cloud_init's data");
+	if (vm_spec_find_disk(spec, VM_SEED_DISK))
+		field_errors_add(errors, "bad_value", "/disks/" VM_SEED_DISK,
+		        "is the name of the disk with cloud_init's data");
 	if (!spec->has_cloud_init)
 		return;
 	if (data->meta_data && (data->hostname || data->ssh_keys.len > 0))
@@ -94,20 +94,6 @@ static int reserve_volume(struct db *db, const struct vm_spec *spec, const char 
 	return volume_reserve(db, &request, id, e);
 }
 
-static int has_seed(struct db *db, const char *vm_id, bool *ret_has, struct err *e)
-{
-	struct volume_row *volumes = NULL;
-	size_t n = 0;
-	*ret_has = false;
-	int rc = volume_store_of_vm(db, vm_id, &volumes, &n, e);
-	for (size_t i = 0; i < n; i++) {
-		*ret_has = *ret_has || str_equal(volumes[i].disk, VM_SEED_DISK);
-		volume_row_done(&volumes[i]);
-	}
-	free(volumes);
-	return rc;
-}
-
 static bool is_same(const struct vm_cloud_init *a, const struct vm_cloud_init *b)
 {
 	if (!str_equal(a->hostname, b->hostname) || !str_equal(a->user_data, b->user_data) ||
@@ -130,13 +116,14 @@ int vm_seed_claim(struct db *db, struct vm_spec *spec, const struct vm_spec *bef
 		return 0;
 	*ret_changed = !before || !before->has_cloud_init ||
 	               !is_same(&before->cloud_init, &spec->cloud_init);
-	bool has = false;
+	struct volume_row seed CLEANUP(volume_row_done) = {0};
 	int rc = keep_password(db, spec, vm_id, ret_changed, e);
-	if (rc == 0 && *ret_changed)
-		rc = has_seed(db, vm_id, &has, e);
-	return rc < 0 || has || !*ret_changed
-	               ? rc
-	               : reserve_volume(db, spec, vm_id, vm_name, host_id, e);
+	if (rc < 0 || !*ret_changed)
+		return rc;
+	rc = vm_disk_find_volume(db, vm_id, VM_SEED_DISK, &seed, e);
+	if (rc > 0)
+		return 0; /* the one that it has is written anew */
+	return rc < 0 ? rc : reserve_volume(db, spec, vm_id, vm_name, host_id, e);
 }
 
 /* ---- the step ---- */

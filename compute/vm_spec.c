@@ -354,6 +354,14 @@ struct vm_disk *vm_spec_disk(const struct vm_spec *spec, size_t i)
 	return (struct vm_disk *)spec->disks.items + i;
 }
 
+struct vm_disk *vm_spec_find_disk(const struct vm_spec *spec, const char *name)
+{
+	for (size_t i = 0; i < spec->disks.len; i++)
+		if (strcmp(vm_spec_disk(spec, i)->name, name) == 0)
+			return vm_spec_disk(spec, i);
+	return NULL;
+}
+
 struct vm_nic *vm_spec_nic(const struct vm_spec *spec, size_t i)
 {
 	return (struct vm_nic *)spec->nics.items + i;

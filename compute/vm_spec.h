@@ -109,6 +109,8 @@ extern const struct field_table vm_fields;        /* answers */
 
 void vm_spec_done(struct vm_spec *spec);
 struct vm_disk *vm_spec_disk(const struct vm_spec *spec, size_t i);
+/* By its name; NULL if there is none. */
+struct vm_disk *vm_spec_find_disk(const struct vm_spec *spec, const char *name);
 struct vm_nic *vm_spec_nic(const struct vm_spec *spec, size_t i);
 
 /* Reads the stored form; ERR_INTERNAL if it is not ours. The caller releases *ret_spec in any case.

@@ -52,9 +52,8 @@ static void check_boot_path(const char *member, const char *path, const struct v
 
 static bool has_device(const struct vm_spec *s, const char *name)
 {
-	for (size_t i = 0; i < s->disks.len; i++)
-		if (strcmp(vm_spec_disk(s, i)->name, name) == 0)
-			return true;
+	if (vm_spec_find_disk(s, name))
+		return true;
 	for (size_t i = 0; i < s->nics.len; i++)
 		if (strcmp(vm_spec_nic(s, i)->name, name) == 0)
 			return true;

@@ -64,17 +64,9 @@ static int change_device(struct apply *a, const struct vm_change *change, struct
 	return rc < 0 ? rc : act(a->c, a->call->vm_id, xml, ATTACH_LIVE, e);
 }
 
-static const struct vm_disk *find_disk(const struct vm_spec *spec, const char *name)
-{
-	for (size_t i = 0; i < spec->disks.len; i++)
-		if (strcmp(vm_spec_disk(spec, i)->name, name) == 0)
-			return vm_spec_disk(spec, i);
-	return NULL;
-}
-
 static int change_limits(struct apply *a, const char *name, struct err *e)
 {
-	const struct vm_disk *disk = find_disk(&a->call->plan.spec, name);
+	const struct vm_disk *disk = vm_spec_find_disk(&a->call->plan.spec, name);
 	if (!disk || !a->driver->set_disk_limits)
 		return ERR_UNSUPPORTED;
 	return a->driver->set_disk_limits(
@@ -163,20 +155,14 @@ static int apply_live(struct apply *a, json_t *active, json_t *wanted, struct er
 
 static bool has_process(enum domain_state state)
 {
-	return state != DOMAIN_SHUTOFF && state != DOMAIN_CRASHED && state != DOMAIN_UNKNOWN;
-}
-
-static int define_wanted(struct vm_call *call, const struct driver *driver,
-        struct driver_connection *c, struct err *e)
-{
-	return vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
+	return !domain_state_is_off(state) && state != DOMAIN_UNKNOWN;
 }
 
 static int apply_domain(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	struct apply a CLEANUP(cleanup_apply) = {.call = call, .driver = driver, .c = c};
-	int rc = define_wanted(call, driver, c, e);
+	int rc = vm_call_define(call, driver, c, e);
 	if (rc == 0)
 		rc = vm_call_look(call, driver, c, e);
 	if (rc < 0 || !has_process(call->seen.state) || !call->plan.row.active_spec)
@@ -240,10 +226,7 @@ static bool has_leftover(const struct vm_plan *plan, const char *live_xml)
 		const char *alias = facts.disks[i].alias;
 		if (!alias || !str_starts_with(alias, "ua-disk-"))
 			continue;
-		leftover = true;
-		for (size_t j = 0; j < plan->spec.disks.len; j++)
-			if (strcmp(vm_spec_disk(&plan->spec, j)->name, alias + 8) == 0)
-				leftover = false;
+		leftover = !vm_spec_find_disk(&plan->spec, alias + 8);
 	}
 	for (size_t i = 0; i < facts.n_nics && !leftover; i++) {
 		const char *alias = facts.nics[i].alias;
@@ -438,7 +421,7 @@ static int inherit(
 	size_t n = errors->len;
 	for (size_t i = 0; i < wanted->disks.len; i++) {
 		struct vm_disk *disk = vm_spec_disk(wanted, i);
-		const struct vm_disk *old = find_disk(before, disk->name);
+		const struct vm_disk *old = vm_spec_find_disk(before, disk->name);
 		if (old && disk->kind == VM_DISK_CDROM && old->kind == VM_DISK_CDROM)
 			match_medium(old, disk); /* a drive may get another one */
 		if (!old || (disk->kind == VM_DISK_CDROM && old->kind == VM_DISK_CDROM))

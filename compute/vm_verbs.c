@@ -31,7 +31,7 @@ static int prepare(struct vm_call *call, const struct driver *driver, struct dri
 		if (rc < 0)
 			return err_prefix(e, "disk %s", call->plan.volumes[i].disk);
 	}
-	return vm_domain_define(&call->plan, &call->plan.spec, &call->platform, driver, c, e);
+	return vm_call_define(call, driver, c, e);
 }
 
 static int start_domain(struct vm_call *call, const struct driver *driver,
@@ -41,8 +41,7 @@ static int start_domain(struct vm_call *call, const struct driver *driver,
 	int rc = driver->get_domain(c, call->vm_id, &info, e);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	bool is_off =
-	        rc == ERR_NOT_FOUND || info.state == DOMAIN_SHUTOFF || info.state == DOMAIN_CRASHED;
+	bool is_off = rc == ERR_NOT_FOUND || domain_state_is_off(info.state);
 	if (is_off) {
 		rc = info.has_managed_save ? 0 : prepare(call, driver, c, e);
 		if (rc == 0)

@@ -67,12 +67,8 @@ static bool is_wanted(const struct volume_row *volume, const struct vm_spec *spe
 {
 	if (strcmp(volume->disk, VM_SEED_DISK) == 0)
 		return spec->has_cloud_init;
-	for (size_t i = 0; i < spec->disks.len; i++) {
-		const struct vm_disk *disk = vm_spec_disk(spec, i);
-		if (strcmp(disk->name, volume->disk) == 0)
-			return str_equal(disk->volume, volume->name);
-	}
-	return false;
+	const struct vm_disk *disk = vm_spec_find_disk(spec, volume->disk);
+	return disk && str_equal(disk->volume, volume->name);
 }
 
 static int release_unwanted(
@@ -147,30 +143,20 @@ int vm_volumes_drop_media(struct db *db, struct vms *vms, const char *host_id,
 
 int vm_volumes_drop_seed(struct db *db, struct vms *vms, const char *vm_id, struct err *e)
 {
-	struct volume_row *volumes = NULL;
-	size_t n = 0;
-	int rc = volume_store_of_vm(db, vm_id, &volumes, &n, e);
-	for (size_t i = 0; i < n; i++) {
-		const struct volume_row *volume = &volumes[i];
-		if (rc == 0 && str_equal(volume->disk, VM_SEED_DISK)) {
-			rc = volume_detach(db, volume->id, e);
-			if (rc == 0)
-				rc = drop(db, vms, volume->pool, volume->host_id, volume->name, e);
-		}
-		volume_row_done(&volumes[i]);
-	}
-	free(volumes);
-	return rc;
+	struct volume_row seed CLEANUP(volume_row_done) = {0};
+	int rc = vm_disk_find_volume(db, vm_id, VM_SEED_DISK, &seed, e);
+	if (rc <= 0)
+		return rc;
+	rc = volume_detach(db, seed.id, e);
+	return rc < 0 ? rc : drop(db, vms, seed.pool, seed.host_id, seed.name, e);
 }
 
 /* ---- independent of their image ---- */
 
-static bool shall_be_full(const struct vm_spec *spec, const char *disk)
+static bool shall_be_full(const struct vm_spec *spec, const char *name)
 {
-	for (size_t i = 0; i < spec->disks.len; i++)
-		if (strcmp(vm_spec_disk(spec, i)->name, disk) == 0)
-			return vm_spec_disk(spec, i)->clone == VM_CLONE_FULL;
-	return false;
+	const struct vm_disk *disk = vm_spec_find_disk(spec, name);
+	return disk && disk->clone == VM_CLONE_FULL;
 }
 
 int vm_volumes_flatten_new(struct db *db, struct vms *vms, const char *vm_id, struct err *e)

@@ -41,6 +41,7 @@
 #include "hypervisor/host_directory.h"
 #include "storage/image.h"
 #include "storage/image_library.h"
+#include "storage/layer.h"
 #include "storage/pool.h"
 #include "storage/pool_monitor.h"
 #include "storage/pool_operations.h"
@@ -207,8 +208,7 @@ static void start_compute(struct daemon *d)
 	d->services.guards = freeze_guards_new(&d->services);
 	d->services.barriers = snapshot_barriers_new(d->loop);
 	vm_register_kinds(d->engine);
-	snapshot_set_max_chain_depth(d->options->max_chain_depth);
-	volume_set_max_chain_depth(d->options->max_chain_depth);
+	layer_set_max_chain_depth(d->options->max_chain_depth);
 	snapshot_register_kinds(d->engine);
 	snapshot_group_register_kinds(d->engine);
 	snapshot_policy_register_kinds(d->engine);

@@ -30,6 +30,12 @@ enum domain_state {
 	DOMAIN_SHUTTING_DOWN,
 };
 
+/* It has no process, as far as that is known. */
+static inline bool domain_state_is_off(enum domain_state state)
+{
+	return state == DOMAIN_SHUTOFF || state == DOMAIN_CRASHED;
+}
+
 /* Why it is in that state, as far as the hypervisor says. */
 enum domain_reason {
 	DOMAIN_REASON_NONE,

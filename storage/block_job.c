@@ -281,9 +281,7 @@ static int explain_end(const struct block_work *work, const struct driver *drive
 	if (failure == ERR_HOST_DOWN || failure == ERR_HOST_SLOW)
 		return failure;
 	int rc = driver->get_domain(c, work->domain_id, &info, NULL);
-	bool has_ended =
-	        rc == ERR_NOT_FOUND ||
-	        (rc == 0 && (info.state == DOMAIN_SHUTOFF || info.state == DOMAIN_CRASHED));
+	bool has_ended = rc == ERR_NOT_FOUND || (rc == 0 && domain_state_is_off(info.state));
 	if (!has_ended)
 		return failure;
 	return err_set(e, ERR_GONE, "what ran with disk %s ended while the disk was worked on",

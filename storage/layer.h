@@ -75,11 +75,16 @@ int layer_store_of_image(
 /* A chain as it is given to QEMU: top first. Owns all it points at; may travel between threads. */
 struct layer_chain {
 	struct layer_row *layers;
-	struct pool_access **pools; /* of layers[i] */
+	struct pool_access **pools; /* of layers[i]; the same pointer for neighbours in one pool */
 	struct domain_source *sources;
 	char **paths; /* owned texts behind sources[i].path */
 	size_t len;
 };
+/* Whether layers[i] lies in another pool than the layer above it: what is done once per pool is done for it. */
+static inline bool layer_chain_enters_pool(const struct layer_chain *chain, size_t i)
+{
+	return i == 0 || chain->pools[i] != chain->pools[i - 1];
+}
 /* Any connection. ERR_INTERNAL for a loop. */
 int layer_chain_load(
         struct db *db, const char *top_id, struct layer_chain *ret_chain, struct err *e);
@@ -99,5 +104,8 @@ int layer_chain_delete_top(const struct layer_chain *chain, const struct driver 
 /* Lane thread: removes the files of all layers of a volume, whatever shape they form. `db`: the thread's reader. */
 int layer_delete_all_of_volume(struct db *db, const char *volume_id, const struct driver *driver,
         struct driver_connection *c, struct err *e);
-/* The longest chain that may be made, image included (option storage.max_chain_depth). */
+/* The longest chain that can be read, image included. */
 #define LAYER_CHAIN_MAX 64
+/* The longest that may be made: option storage.max_chain_depth, at most LAYER_CHAIN_MAX. Any thread, at any time. */
+void layer_set_max_chain_depth(int64_t layers);
+int64_t layer_max_chain_depth(void);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chains: layers from a top one down, with all that QEMU must be told of them. Any thread with a connection. */
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -8,14 +9,32 @@
 #include "base/vec.h"
 #include "storage/layer_store.h"
 
+static atomic_int_least64_t max_chain_depth = 16;
+
+void layer_set_max_chain_depth(int64_t layers)
+{
+	atomic_store(&max_chain_depth, layers < LAYER_CHAIN_MAX ? layers : LAYER_CHAIN_MAX);
+}
+
+int64_t layer_max_chain_depth(void)
+{
+	return atomic_load(&max_chain_depth);
+}
+
+static void free_pool(struct pool_access *pool)
+{
+	if (pool)
+		pool_access_done(pool);
+	free(pool);
+}
+
 void layer_chain_done(struct layer_chain *chain)
 {
 	for (size_t i = 0; i < chain->len; i++) {
 		layer_row_done(&chain->layers[i]);
 		free(chain->paths[i]);
-		if (chain->pools[i])
-			pool_access_done(chain->pools[i]);
-		free(chain->pools[i]);
+		if (layer_chain_enters_pool(chain, i))
+			free_pool(chain->pools[i]);
 	}
 	free(chain->layers);
 	free(chain->paths);
@@ -47,6 +66,17 @@ static int load_rows(struct db *db, const char *top_id, struct layer_chain *chai
 	return rc;
 }
 
+static int load_pool(struct db *db, struct layer_chain *chain, size_t i, struct err *e)
+{
+	const char *id = chain->layers[i].pool_id;
+	if (i > 0 && str_equal(id, chain->layers[i - 1].pool_id)) {
+		chain->pools[i] = chain->pools[i - 1];
+		return 0;
+	}
+	chain->pools[i] = xcalloc(1, sizeof(*chain->pools[i]));
+	return pool_access_load(db, id, chain->pools[i], e);
+}
+
 int layer_chain_load(
         struct db *db, const char *top_id, struct layer_chain *ret_chain, struct err *e)
 {
@@ -57,8 +87,7 @@ int layer_chain_load(
 	chain.pools = xcalloc(chain.len + 1, sizeof(chain.pools[0]));
 	chain.sources = xcalloc(chain.len + 1, sizeof(chain.sources[0]));
 	for (size_t i = 0; i < chain.len && rc == 0; i++) {
-		chain.pools[i] = xcalloc(1, sizeof(*chain.pools[i]));
-		rc = pool_access_load(db, chain.layers[i].pool_id, chain.pools[i], e);
+		rc = load_pool(db, &chain, i, e);
 		if (rc == 0)
 			pool_access_source(chain.pools[i], chain.layers[i].file,
 			        chain.layers[i].format, &chain.sources[i], &chain.paths[i]);

@@ -90,7 +90,7 @@ static int check_layer(const struct layer_chain *chain, size_t i, const struct d
         struct driver_connection *c, struct err *e)
 {
 	const struct pool_access *pool = chain->pools[i];
-	int rc = pool_access_ensure(pool, driver, c, e);
+	int rc = layer_chain_enters_pool(chain, i) ? pool_access_ensure(pool, driver, c, e) : 0;
 	if (rc < 0 || !pool->kind->libvirt_type || !driver->volume_get)
 		return rc;
 	rc = compare(chain, i, driver, c, e);

@@ -7,8 +7,6 @@
  */
 #include "storage/volume_operations.h"
 
-#include <stdatomic.h>
-
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "storage/carrier.h"
@@ -96,7 +94,7 @@ int volume_look_at_vm(const char *vm_id, const struct driver *driver, struct dri
 	}
 	if (rc < 0)
 		return rc;
-	*ret_active = info.state != DOMAIN_SHUTOFF && info.state != DOMAIN_CRASHED;
+	*ret_active = !domain_state_is_off(info.state);
 	if (!*ret_active && info.has_managed_save)
 		return err_set(e, ERR_WRONG_STATE,
 		        "VM %s is suspended: the memory it goes on with belongs to the disk as it "
@@ -225,16 +223,9 @@ int volume_check_idle(struct db *db, const struct volume_row *row, struct err *e
 	return err_set(e, ERR_WRONG_STATE, "volume %s is %s", row->name, row->state);
 }
 
-static _Atomic int64_t max_chain_depth = 16;
-
-void volume_set_max_chain_depth(int64_t layers)
-{
-	atomic_store(&max_chain_depth, layers < LAYER_CHAIN_MAX ? layers : LAYER_CHAIN_MAX);
-}
-
 int volume_check_depth(int64_t depth, struct err *e)
 {
-	int64_t most = atomic_load(&max_chain_depth);
+	int64_t most = layer_max_chain_depth();
 	if (depth < most)
 		return 0;
 	err_set(e, ERR_LIMIT,

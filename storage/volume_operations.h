@@ -84,8 +84,6 @@ int volume_check_depth(int64_t depth, struct err *e);
 
 /* ---- set up by daemon/ before any thread uses them ---- */
 
-/* Option storage.max_chain_depth: layers in one chain, an image's copy included. Any thread, at any time. */
-void volume_set_max_chain_depth(int64_t layers);
 /* Writer thread, in the transaction that records a disk's new size: the VM's configuration follows. */
 typedef int (*volume_resized_hook)(struct db *db, const char *vm_id, const char *disk,
         int64_t size_bytes, void *arg, struct err *e);

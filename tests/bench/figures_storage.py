@@ -3,8 +3,11 @@
 import os
 import re
 import subprocess
+import threading
 import time
+import uuid
 
+from figures_host import DOMAIN
 from measure import BERTHD, MIB, Berthd, median, wait_until
 from lab import GuestAgent, PrivateLibvirt, build_guest
 
@@ -196,21 +199,40 @@ def pauses(text):
     return found
 
 
+def mark(virt, name):
+    """A domain that comes and goes at once: its name in the stream of events tells that all before it has arrived."""
+    xml = virt.dir / "mark.xml"
+    xml.write_text(DOMAIN.format(name=name, uuid=uuid.uuid4(), memory=32))
+    virt.virsh("define", xml)
+    virt.virsh("undefine", name)
+
+
 def pause_of(virt, work):
     """How long the guest stood still while work() ran, by libvirt's own events."""
-    with subprocess.Popen(["virsh", "-c", virt.uri, "event", "--event", "lifecycle", "--loop", "--timestamp"],
+    lines = []
+    with subprocess.Popen(["stdbuf", "-oL", "virsh", "-c", virt.uri, "event", "--event", "lifecycle", "--loop", "--timestamp"],
                           stdout=subprocess.PIPE, text=True) as watcher:
-        time.sleep(0.5)
+        reader = threading.Thread(target=lambda: lines.extend(iter(watcher.stdout.readline, "")))
+        reader.start()
+        wait_until(lambda: mark(virt, "begin") or any("'begin'" in line for line in lines), 30, "virsh listens")
         work()
-        time.sleep(0.5)
+        mark(virt, "end")
+        wait_until(lambda: any("'end'" in line for line in lines), 30, "all events have come")
         watcher.terminate()
-        return sum(pauses(watcher.stdout.read()))
+        reader.join()
+    print("".join(lines)); print(pauses("".join(lines)))
+    return sum(pauses("".join(lines)))
 
 
-def longest_write(agent, work):
+def count_writes(virt):
+    return int(re.search(r"wr_req (\d+)", virt.virsh("domblkstat", "g", "vda")).group(1))
+
+
+def longest_write(virt, agent, work):
     """What a guest that writes all the time saw of work(), in milliseconds."""
+    before = count_writes(virt)
     ticks = agent.start("ticks", 4, "vda")
-    time.sleep(1)
+    wait_until(lambda: count_writes(virt) > before + 10, 30, "the guest writes")
     work()
     return int(agent.finish(ticks)["longest_us"]) / 1e3
 
@@ -220,12 +242,12 @@ def bench_disk_snapshot(report, storage, agent):
     virt = storage.virt
     ours, floor, calm = [], [], []
     for i in range(5):
-        calm.append(longest_write(agent, lambda: None))
+        calm.append(longest_write(virt, agent, lambda: None))
         overlay = virt.images_dir / f"s{i}"
-        floor.append(longest_write(agent, lambda o=overlay: virt.virsh(
+        floor.append(longest_write(virt, agent, lambda o=overlay: virt.virsh(
             "snapshot-create-as", "g", "--no-metadata", "--disk-only", "--atomic", "--diskspec", f"vda,file={o}")))
         virt.virsh("blockcommit", "g", "vda", "--active", "--pivot", "--wait")
-        ours.append(longest_write(agent, lambda n=i: storage.act("POST", "/vms/g/snapshots", {"name": f"s{n}"})))
+        ours.append(longest_write(virt, agent, lambda n=i: storage.act("POST", "/vms/g/snapshots", {"name": f"s{n}"})))
         storage.act("DELETE", f"/vms/g/snapshots/s{i}")
     report.line("guest's longest write, no snapshot", median(calm), "ms")
     report.line("guest's longest write, snapshot of disks", median(ours), "ms", floor=median(floor))

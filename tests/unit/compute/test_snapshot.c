@@ -84,7 +84,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct world *w = *state;
-	snapshot_set_max_chain_depth(16);
+	layer_set_max_chain_depth(16);
 	db_close(w->db);
 	temp_db_done(&w->temp);
 	free(w);
@@ -285,10 +285,10 @@ static void test_a_chain_that_would_become_too_long_is_refused_with_the_numbers(
 	struct snapshot_sources sources = {0};
 	int64_t depth = 0;
 	char disk[64];
-	snapshot_set_max_chain_depth(3);
+	layer_set_max_chain_depth(3);
 	ok(find_sources(w, &sources));
 	snapshot_sources_done(&sources);
-	snapshot_set_max_chain_depth(2);
+	layer_set_max_chain_depth(2);
 	assert_int_equal(find_sources(w, &sources), ERR_LIMIT);
 	assert_string_equal(w->e.numbers, "{\"depth\":2,\"asked\":3,\"limit\":2}");
 	assert_non_null(strstr(w->e.hint, "1 or more"));

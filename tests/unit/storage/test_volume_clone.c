@@ -138,7 +138,7 @@ static void test_chain_of_linked_clones_ends_at_the_limit(void **state)
 	struct world_job job;
 	char source[UUID_TEXT_SIZE];
 	world_make(v, "data", "qcow2", source);
-	volume_set_max_chain_depth(3);
+	layer_set_max_chain_depth(3);
 	assert_int_equal(start_clone(v, source, VOLUME_CLONE_LINKED, "two", &job), 0);
 	assert_made(v, &job);
 	memcpy(source, job.made, sizeof(source));
@@ -146,7 +146,7 @@ static void test_chain_of_linked_clones_ends_at_the_limit(void **state)
 	assert_made(v, &job);
 	memcpy(source, job.made, sizeof(source));
 	int rc = start_clone(v, source, VOLUME_CLONE_LINKED, "four", &job);
-	volume_set_max_chain_depth(16);
+	layer_set_max_chain_depth(16);
 	assert_int_equal(rc, ERR_LIMIT);
 	assert_string_equal(v->base->e.numbers, "{\"layers\":3,\"limit\":3}");
 	assert_int_equal(start_clone(v, source, VOLUME_CLONE_FULL, "flat", &job), 0);

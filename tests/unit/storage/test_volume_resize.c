@@ -102,6 +102,25 @@ static void test_volume_at_work_is_not_resized(void **state)
 	world_assert_ends(v, first.operation, "succeeded");
 }
 
+/* Work on a VM's disk waits in the VM's queue, so that a smaller size may come after a larger one. */
+static void test_queued_resize_never_shrinks_what_an_earlier_one_grew(void **state)
+{
+	struct volume_world *v = *state;
+	struct world_job first, second;
+	char id[UUID_TEXT_SIZE];
+	world_make(v, "data", "qcow2", id);
+	world_attach(v, id);
+	fake_host_hang("h1");
+	assert_int_equal(resize(v, id, 256 * MIB, &first), 0);
+	assert_int_equal(resize(v, id, 128 * MIB, &second), 0);
+	fake_host_release("h1");
+	world_assert_ends(v, first.operation, "succeeded");
+	world_assert_ends(v, second.operation, "failed");
+	world_assert_error(v, second.operation, "cannot shrink");
+	assert_int_equal(world_file_bytes(v, id, "qcow2"), 256 * MIB);
+	assert_int_equal(recorded(v), 256 * MIB);
+}
+
 static void test_failure_leaves_size_and_no_carrier(void **state)
 {
 	struct volume_world *v = *state;
@@ -159,6 +178,7 @@ int main(void)
 	        WORLD_TEST(test_stopped_vms_disk_grows_in_a_carrier),
 	        WORLD_TEST(test_shrinking_and_odd_sizes_are_refused_with_numbers),
 	        WORLD_TEST(test_volume_at_work_is_not_resized),
+	        WORLD_TEST(test_queued_resize_never_shrinks_what_an_earlier_one_grew),
 	        WORLD_TEST(test_failure_leaves_size_and_no_carrier),
 	        WORLD_TEST(test_step_that_runs_again_finds_the_file_grown),
 	        WORLD_TEST(test_drifted_file_is_not_resized),
