@@ -114,7 +114,7 @@ def call_is_under_way(api, since):
 def test_graceful_stop_lets_work_end_and_reads_go_on(scratch):
     with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
         api = daemon.local
-        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}?delay_ms=3000")
+        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}?delay_ms=1500")
         accepted = api.ok("POST", "/vms", small_vm("a", disks={"d": {"size_bytes": 1 << 20}})).json
         wait_until(lambda: api.get(f"/operations/{accepted['id']}")["state"] == "running", 20, "it runs")
         # Recorded as running, its step may not have begun: only a call that a later look still counts is one of its own.
