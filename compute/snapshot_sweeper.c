@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "compute/snapshot.h"
+#include "compute/vm_disk.h"
 #include "db/writer.h"
 
 #define FIRST_MS  15000 /* hosts have been listed by then */
@@ -29,7 +30,8 @@ static int run_sweep(struct db *db, void *arg, struct err *e)
 {
 	const struct sweep *sweep = arg;
 	int n = 0;
-	return snapshot_sweep(db, sweep->vms, sweep->since_ms, &n, e);
+	int rc = snapshot_sweep(db, sweep->vms, sweep->since_ms, &n, e);
+	return rc < 0 ? rc : vm_disk_sweep(db, sweep->vms, e);
 }
 
 static void on_swept(void *arg, int rc, const struct err *e)

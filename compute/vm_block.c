@@ -1,5 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Block jobs on a VM's disks. Core loop, but for the calls on a lane. */
+/*
+ * Block jobs on a VM's disks. Core loop, but for the calls on a lane.
+ *
+ * Whether the work is done is never remembered but read from what QEMU and libvirt have written, each time anew. While the
+ * VM runs that is its chain. When it is off:
+ *
+ *	copy   libvirt's definition names the target: libvirt writes that when QEMU has gone over (block_job.c sees to it that
+ *	       it can), and until the work is recorded nobody else defines the VM
+ *	pull   the header of the top layer says that nothing is below: QEMU writes that at its end
+ *
+ * A carrier copies and does not go over (CLONE): it holds the lock of the file that the VM would write to, so that whatever
+ * starts the VM from outside fails while the copy may still become the truth.
+ */
 #include "compute/vm_block.h"
 
 #include <stdlib.h>
@@ -7,7 +19,10 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "compute/vm_live.h"
+#include "compute/vm_suspended.h"
+#include "hypervisor/domain_xml.h"
 #include "storage/carrier.h"
 
 #define CARRIER_TIMEOUT_MS 180000 /* as a definition: vm_create.c */
@@ -40,6 +55,68 @@ void vm_block_plan(struct operation *op, const struct block_work *work)
 	json_object_set_new(operation_memory(op), "block", block);
 }
 
+/* ---- how far it has got: lane thread ---- */
+
+static enum block_job_kind kind_of(const json_t *block)
+{
+	return (enum block_job_kind)json_integer_value(json_object_get(block, "kind"));
+}
+
+static bool has_process(const struct domain_info *info)
+{
+	return info->live_xml != NULL;
+}
+
+static int is_copied(
+        const struct domain_info *info, const json_t *block, bool *ret_done, struct err *e)
+{
+	struct domain_chain chain CLEANUP(domain_chain_done) = {0};
+	const char *xml = has_process(info) ? info->live_xml : info->xml;
+	int rc = xml ? domain_xml_read_chain(xml, text_of(block, "disk"), &chain, e) : 0;
+	*ret_done = rc == 0 && chain.n_layers > 0 &&
+	            str_equal(chain.layers[0].path, text_of(block, "target_path"));
+	return rc;
+}
+
+static int is_pulled(struct vm_call *call, const struct domain_info *info, const json_t *block,
+        const struct driver *driver, struct driver_connection *c, bool *ret_done, struct err *e)
+{
+	struct domain_chain live CLEANUP(domain_chain_done) = {0};
+	const char *disk = text_of(block, "disk");
+	const struct layer_chain *chain = vm_plan_chain(&call->plan, disk);
+	if (!has_process(info))
+		return chain ? layer_chain_is_flat(chain, driver, c, ret_done, e) : 0;
+	int rc = domain_xml_read_chain(info->live_xml, disk, &live, e);
+	*ret_done = rc == 0 && live.n_layers == 1;
+	return rc;
+}
+
+static int is_done(struct vm_call *call, const struct domain_info *info,
+        const struct driver *driver, struct driver_connection *c, bool *ret_done, struct err *e)
+{
+	const json_t *block = json_object_get(call->memory, "block");
+	*ret_done = false;
+	int rc = kind_of(block) == BLOCK_WORK_COPY
+	                 ? is_copied(info, block, ret_done, e)
+	                 : is_pulled(call, info, block, driver, c, ret_done, e);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	err_clear(e); /* it has no such disk */
+	return 0;
+}
+
+/* An undefined domain is off, and says nothing. */
+static int get_domain(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct domain_info *ret_info, struct err *e)
+{
+	int rc = driver->get_domain(c, call->vm_id, ret_info, e);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	err_clear(e);
+	*ret_info = (struct domain_info){.state = DOMAIN_SHUTOFF};
+	return 0;
+}
+
 /* ---- who carries it: lane thread ---- */
 
 static int start_carrier(struct vm_call *call, const char *disk, const struct driver *driver,
@@ -56,17 +133,23 @@ static int start_carrier(struct vm_call *call, const char *disk, const struct dr
 	return carrier_start(driver, c, call->operation_id, disks, ARRAY_LEN(disks), e);
 }
 
-/* call->again: a carrier is used. */
+/* call->again: a carrier is used, or was; call->found "done": there is nothing left to do. */
 static int attach(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
         struct err *e)
 {
 	struct domain_info info CLEANUP(domain_info_done) = {0};
-	int rc = driver->get_domain(c, call->vm_id, &info, e);
-	if (rc < 0 && rc != ERR_NOT_FOUND)
+	bool done = false;
+	int rc = get_domain(call, driver, c, &info, e);
+	if (rc == 0)
+		rc = is_done(call, &info, driver, c, &done, e);
+	if (rc < 0)
 		return rc;
-	call->again = rc == ERR_NOT_FOUND || domain_state_is_off(info.state);
-	err_clear(e);
-	return call->again ? start_carrier(call, text_of(call->input, "disk"), driver, c, e) : 0;
+	call->again = domain_state_is_off(info.state);
+	call->found = json_pack("{s:b}", "done", (int)done);
+	if (done || !call->again)
+		return 0;
+	rc = vm_refuse_suspended(&info, "work on its disk", e);
+	return rc < 0 ? rc : start_carrier(call, text_of(call->input, "disk"), driver, c, e);
 }
 
 /* ---- the job ---- */
@@ -83,8 +166,11 @@ static void on_worked(struct operation *op, int rc, const struct err *e)
 static void work(struct operation *op, bool by_carrier)
 {
 	const json_t *block = block_of(op);
+	bool goes_over = kind_of(block) == BLOCK_WORK_COPY && !by_carrier;
 	const struct block_work work = {
-	        .kind = (enum block_job_kind)json_integer_value(json_object_get(block, "kind")),
+	        .kind = kind_of(block) != BLOCK_WORK_COPY ? kind_of(block)
+	                : goes_over                       ? BLOCK_WORK_COPY
+	                                                  : BLOCK_WORK_CLONE,
 	        .host_id = operation_host_id(op),
 	        .domain_id = by_carrier ? operation_id(op) : operation_target_id(op),
 	        .disk = text_of(block, "disk"),
@@ -105,7 +191,10 @@ static void on_attached(struct vm_call *call, int rc, const struct err *e)
 		return;
 	}
 	json_object_set_new(block_of(op), "carrier", json_boolean(call->again));
-	work(op, call->again);
+	if (vm_block_was_done(call))
+		operation_step_done(op, 0, NULL);
+	else
+		work(op, call->again);
 }
 
 void vm_block_run(struct operation *op)
@@ -130,12 +219,11 @@ void vm_block_release(struct operation *op)
 }
 
 /* Whoever may have carried it: the job is ended, the carrier gone. */
-static int abandon(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
-        struct err *e)
+static int end_work(struct vm_call *call, const char *disk, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
 {
-	const char *disk = text_of(call->input, "disk");
 	int rc = carrier_stop(driver, c, call->operation_id, e);
-	if (rc < 0 || !disk || !driver->block_job_end)
+	if (rc < 0 || !driver->block_job_end)
 		return rc;
 	rc = driver->block_job_end(c, call->vm_id, disk, BLOCK_JOB_CANCEL, e);
 	if (rc != ERR_NOT_FOUND && rc != ERR_WRONG_STATE)
@@ -144,7 +232,26 @@ static int abandon(struct vm_call *call, const struct driver *driver, struct dri
 	return 0;
 }
 
-void vm_block_undo(struct operation *op)
+static int abandon(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
+        struct err *e)
 {
-	vm_call_submit(op, abandon, NULL, CARRIER_TIMEOUT_MS, VM_CALL_NO_PLAN);
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	bool done = false;
+	int rc = end_work(call, text_of(call->input, "disk"), driver, c, e);
+	if (rc == 0)
+		rc = get_domain(call, driver, c, &info, e);
+	if (rc == 0)
+		rc = is_done(call, &info, driver, c, &done, e);
+	call->found = json_pack("{s:b}", "done", (int)done);
+	return rc;
+}
+
+bool vm_block_was_done(const struct vm_call *call)
+{
+	return json_is_true(json_object_get(call->found, "done"));
+}
+
+void vm_block_undo(struct operation *op, vm_call_store settle)
+{
+	vm_call_submit(op, abandon, settle, CARRIER_TIMEOUT_MS, 0);
 }

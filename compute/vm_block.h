@@ -16,8 +16,13 @@
 
 /* Says what the step vm_block_run is to do; from an earlier step's end. Texts are copied; host and domain are found. */
 void vm_block_plan(struct operation *op, const struct block_work *work);
-/* The step: does what was planned. Undo: stops the job and the carrier. */
+/* The step: does what was planned, or sees that it was done before. ERR_WRONG_STATE for a suspended VM. */
 void vm_block_run(struct operation *op);
-void vm_block_undo(struct operation *op);
+/*
+ * Undo: stops the job and the carrier. What QEMU has completed cannot be taken back: `settle` asks vm_block_was_done, and if
+ * so records it as the step after this one would have.
+ */
+void vm_block_undo(struct operation *op, vm_call_store settle);
+bool vm_block_was_done(const struct vm_call *call);
 /* A later step: the carrier, if one was needed, is gone when it ends. */
 void vm_block_release(struct operation *op);

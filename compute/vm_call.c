@@ -19,6 +19,7 @@ static void call_unref(void *arg)
 	vm_plan_done(&call->plan);
 	vm_observation_done(&call->seen);
 	json_decref(call->input);
+	json_decref(call->memory);
 	json_decref(call->found);
 	free(call->active_spec);
 	free(call);
@@ -94,8 +95,9 @@ static void submit(struct operation *op, struct vm_call *call, int64_t timeout_m
 	uuid_text_copy(call->operation_id, operation_id(op));
 	call->platform =
 	        vms_platform(services->vms, call->host_id, architecture ? architecture : "");
-	call->input =
-	        json_deep_copy(operation_input(op)); /* reference counts are not for two threads */
+	/* Reference counts are not for two threads. */
+	call->input = json_deep_copy(operation_input(op));
+	call->memory = json_deep_copy(operation_memory(op));
 	call->op = op;
 	call->readers = services->readers;
 	call->references = 1;

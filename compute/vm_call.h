@@ -30,7 +30,7 @@ struct vm_call {
 	char vm_id[UUID_TEXT_SIZE], host_id[UUID_TEXT_SIZE], operation_id[UUID_TEXT_SIZE];
 	struct vm_platform platform;
 	struct vm_plan plan;
-	json_t *input; /* borrowed from the operation's, read-only */
+	json_t *input, *memory; /* owned copies of the operation's, read-only */
 	/* Set by run for store: */
 	struct vm_observation seen; /* by vm_call_look */
 	bool has_seen;

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/str.h"
 
 static bool cpu_count_fits(const struct vm_spec *active, const struct field_change *d)
 {
@@ -142,4 +143,15 @@ bool vm_change_needs_host(const char *before_text, const char *wanted_text)
 		if (vm_change_judge(&spec, &changes.items[i]).kind != CHANGE_RECORD)
 			return true;
 	return false;
+}
+
+bool vm_change_takes_volumes(const struct vm_spec *active, const struct vm_spec *wanted)
+{
+	for (size_t i = 0; i < active->disks.len; i++) {
+		const struct vm_disk *had = vm_spec_disk(active, i);
+		const struct vm_disk *has = vm_spec_find_disk(wanted, had->name);
+		if (had->volume && (!has || !str_equal(has->volume, had->volume)))
+			return true;
+	}
+	return active->has_cloud_init && !wanted->has_cloud_init;
 }

@@ -40,5 +40,7 @@ struct vm_change vm_change_judge(
  * wanted value}; "{}" if there are none. `active` NULL: "{}". Caller frees.
  */
 char *vm_change_pending(const char *active, const char *wanted);
+/* Whether `wanted` lacks a volume that `active` has: of a removed disk, an exchanged medium, the seed. */
+bool vm_change_takes_volumes(const struct vm_spec *active, const struct vm_spec *wanted);
 /* Whether anything beyond CHANGE_RECORD differs. */
 bool vm_change_needs_host(const char *before, const char *wanted);

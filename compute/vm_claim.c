@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "compute/vm_disk.h"
 #include "compute/vm_live.h"
 #include "compute/vm_volumes.h"
 #include "storage/image.h"
@@ -191,6 +192,23 @@ static int take_out(
 	return rc < 0 ? rc : volume_detach(db, volume.id, e);
 }
 
+/* A disk of that name that the guest still has, or whose removal is under way, has its volume; it can only come back. */
+static int check_name_free(
+        struct db *db, const struct vm_disk *disk, const struct vm_claim *claim, struct err *e)
+{
+	struct volume_row held CLEANUP(volume_row_done) = {0};
+	int rc = vm_disk_find_volume(db, claim->vm_id, disk->name, &held, e);
+	if (rc <= 0 || str_equal(disk->volume, held.name))
+		return rc < 0 ? rc : 0;
+	char pointer[128];
+	snprintf(pointer, sizeof(pointer), "/disks/%s", disk->name);
+	err_set_at(e, ERR_WRONG_STATE, pointer,
+	        "VM %s still has the removed disk %s, with volume %s of pool %s", claim->vm_name,
+	        disk->name, held.name, held.pool);
+	return err_hint(
+	        e, "wait until its guest lets go of it, stop the VM, or choose another name");
+}
+
 int vm_volumes_claim(struct db *db, struct vm_spec *spec, const struct vm_spec *before,
         const struct vm_claim *claim, struct err *e)
 {
@@ -200,6 +218,8 @@ int vm_volumes_claim(struct db *db, struct vm_spec *spec, const struct vm_spec *
 		if (is_untouched(disk, old))
 			continue;
 		int rc = take_out(db, claim, old, e);
+		if (rc == 0)
+			rc = check_name_free(db, disk, claim, e);
 		if (rc == 0 && disk->volume)
 			rc = claim_existing(db, disk, claim, e);
 		else if (rc == 0 && (disk->kind == VM_DISK_DISK || disk->image))

@@ -75,10 +75,17 @@ static int forget_seed(struct db *db, const char *id, struct err *e)
 static int forget_volumes(struct db *db, const char *id, struct err *e)
 {
 	struct volume_row *volumes = NULL;
+	struct vm_row row CLEANUP(vm_row_done) = {0};
+	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
 	size_t n = 0;
-	int rc = volume_store_of_vm(db, id, &volumes, &n, e);
+	int rc = vm_store_get(db, id, &row, e);
+	if (rc == 0)
+		rc = vm_spec_load(row.spec, &spec, e);
+	if (rc == 0)
+		rc = volume_store_of_vm(db, id, &volumes, &n, e);
 	for (size_t i = 0; i < n; i++) {
-		if (rc == 0)
+		/* What the guest only still had was taken out before: it stays. */
+		if (rc == 0 && vm_volume_goes_with_vm(&volumes[i], &spec))
 			rc = volume_forget(db, volumes[i].id, e);
 		volume_row_done(&volumes[i]);
 	}

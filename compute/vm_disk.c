@@ -76,9 +76,42 @@ int vm_disk_volume(struct db *db, const struct vm_row *row, const char *disk,
 	return err_set(e, ERR_NOT_FOUND, "VM %s has no disk %s with a volume", row->name, disk);
 }
 
+int vm_disk_check_one_layer(
+        struct db *db, const char *volume_id, const char *disk, const char *but, struct err *e)
+{
+	struct layer_list layers CLEANUP(layer_list_done) = {0};
+	size_t n = 0;
+	int rc = layer_store_of_volume(db, volume_id, &layers, e);
+	for (size_t i = 0; i < layers.len; i++)
+		n += !str_equal(layers.items[i].id, but) &&
+		     !str_equal(layers.items[i].state, "deleting");
+	if (rc < 0 || n <= 1)
+		return rc;
+	err_set(e, ERR_IN_USE, "disk %s has snapshots: it has %zu layers", disk, n);
+	return err_hint(e, "delete the VM's snapshots first");
+}
+
 int vm_disk_resized(struct db *db, const char *vm_id, const char *disk, int64_t size_bytes,
         void *arg, struct err *e)
 {
 	(void)arg;
 	return vm_disk_record(db, vm_id, disk, "size_bytes", json_integer(size_bytes), e);
+}
+
+static int sweep_vm(struct db *db, void *arg, const char *vm_id, struct err *e)
+{
+	static const struct vm_request ourselves = {.requested_by = "berth", .wait_ms = -1};
+	struct vm_row row CLEANUP(vm_row_done) = {0};
+	char busy[UUID_TEXT_SIZE] = "", kind[64], operation[UUID_TEXT_SIZE];
+	int rc = vm_store_get(db, vm_id, &row, e);
+	if (rc == 0)
+		rc = operation_find_busy(db, vm_id, busy, kind, e);
+	if (rc < 0 || busy[0] || vm_check_host(&ourselves, db, row.host_id, NULL) < 0)
+		return rc;
+	return vm_create_operation(db, arg, &row, "snapshot.sweep", NULL, &ourselves, operation, e);
+}
+
+int vm_disk_sweep(struct db *db, struct vms *vms, struct err *e)
+{
+	return layer_store_each_leftover(db, sweep_vm, vms, e);
 }

@@ -23,6 +23,9 @@ int vm_disk_start_flatten(struct db *db, struct vms *vms, const struct vm_row *r
         const char *disk, const struct vm_request *request, char ret_operation[UUID_TEXT_SIZE],
         struct err *e);
 
+/* Starts a snapshot.sweep for each VM with a file that a move could not remove, unless something is at work on it. Writer. */
+int vm_disk_sweep(struct db *db, struct vms *vms, struct err *e);
+
 extern const struct operation_kind vm_disk_move_kind, vm_disk_flatten_kind;
 
 /* ---- shared by those who change a disk ---- */
@@ -42,3 +45,9 @@ int vm_disk_find_volume(struct db *db, const char *vm_id, const char *disk,
 /* The same, where it must be there: ERR_NOT_FOUND without it. Caller releases. */
 int vm_disk_volume(struct db *db, const struct vm_row *row, const char *disk,
         struct volume_row *ret_volume, struct err *e);
+/*
+ * ERR_IN_USE if the volume has layers for snapshots. Not counted: `but` (NULL: none), a layer of the operation that asks, and
+ * those that are being deleted.
+ */
+int vm_disk_check_one_layer(
+        struct db *db, const char *volume_id, const char *disk, const char *but, struct err *e);

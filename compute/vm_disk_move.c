@@ -3,86 +3,120 @@
  * Moving a disk to another pool, while the guest runs or not.
  *
  *  the transaction: a layer ("creating") in the new pool, operation
- *     -> target    its file                                       undo: delete it
- *     -> copy      block copy by the VM or a carrier, then pivot  undo: end it
+ *     -> target    its file; the disk is as it was asked for      undo: delete it
+ *     -> copy      block copy by the VM, which then goes over to  undo: end it; if the VM has gone over,
+ *                  the new file, or by a carrier                        record it
  *     -> record    the volume is written through the new layer    no way back from here
  *     -> define    the domain says so, too
  *     -> release   the carrier, if there was one
- *     -> remove    the old file
+ *     -> remove    the old file, or the sweep does it later
  *
- * Killed between pivot and record, the copy step runs again, finds the guest writing to the new file, and goes on. The undo
- * of `target` never deletes a file that a guest writes to.
+ * Killed or cancelled between the moment at which QEMU goes over and `record`, the guest's writes are in the new file alone.
+ * So copying again and deleting both look first (compute/vm_block.h), and what cannot be taken back is recorded. Whether that
+ * has happened is asked of the volume's row, never of what this operation remembers.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "compute/vm_block.h"
 #include "compute/vm_disk.h"
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_suspended.h"
 #include "db/reader.h"
 #include "storage/pool_store.h"
 
 #define FILE_TIMEOUT_MS   120000
 #define DEFINE_TIMEOUT_MS 180000
 
-static const char *input_text(const struct operation *op, const char *key)
+static const char *text_of(const json_t *input, const char *key)
 {
-	return json_string_value(json_object_get(operation_input(op), key));
+	return json_string_value(json_object_get(input, key));
 }
 
-static bool is_recorded(const struct operation *op)
+/* The moved volume as it is recorded now; *ret_recorded: it is written through the new layer. */
+static int load_volume(struct db *db, const json_t *input, struct volume_row *ret_volume,
+        bool *ret_recorded, struct err *e)
 {
-	return json_is_true(json_object_get(operation_memory(op), "recorded"));
+	int rc = volume_store_get(db, text_of(input, "volume"), ret_volume, e);
+	*ret_recorded = rc == 0 && str_equal(ret_volume->layer_id, text_of(input, "to"));
+	return rc;
 }
 
 /* ---- the new file: lane thread ---- */
 
-static int load_layer(
-        struct vm_call *call, const char *key, struct layer_chain *ret_chain, struct err *e)
+/* What stood before it in the queue may have taken a snapshot, or grown the disk. */
+static int check_again(
+        struct db *db, const json_t *input, struct volume_row *ret_volume, struct err *e)
 {
-	struct db *db;
-	int rc = readers_get(call->readers, &db, e);
+	bool recorded = false;
+	int rc = load_volume(db, input, ret_volume, &recorded, e);
+	if (rc == 0)
+		rc = volume_check_unused(db, ret_volume, NULL, e);
+	return rc < 0 ? rc
+	              : vm_disk_check_one_layer(db, ret_volume->id, text_of(input, "disk"),
+	                        text_of(input, "to"), e);
+}
+
+static int create_target(struct vm_call *call, struct db *db, int64_t size_bytes,
+        const struct driver *driver, struct driver_connection *c, struct err *e)
+{
+	struct layer_chain target CLEANUP(layer_chain_done) = {0};
+	char *xml CLEANUP(cleanup_free) = NULL;
+	int rc = layer_chain_load(db, text_of(call->input, "to"), &target, e);
 	if (rc < 0)
 		return rc;
-	const char *id = json_string_value(json_object_get(call->input, key));
-	return layer_chain_load(db, id, ret_chain, e);
+	target.layers[0].size_bytes = size_bytes;
+	rc = layer_chain_create_top(&target, /* preallocate= */ false, driver, c, e);
+	if (rc == 0)
+		rc = domain_xml_build_copy_target(&target.sources[0], &xml, e);
+	if (rc < 0)
+		return rc;
+	call->found = json_pack("{s:s, s:s, s:s, s:I}", "xml", xml, "path", target.sources[0].path,
+	        "pool", target.pools[0]->libvirt_name, "size_bytes", (json_int_t)size_bytes);
+	return 0;
 }
 
 static int make_target(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
-	struct layer_chain target CLEANUP(layer_chain_done) = {0};
-	char *xml CLEANUP(cleanup_free) = NULL;
-	int rc = load_layer(call, "to", &target, e);
+	struct volume_row volume CLEANUP(volume_row_done) = {0};
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	struct db *db;
+	int rc = readers_get(call->readers, &db, e);
 	if (rc == 0)
-		rc = layer_chain_create_top(&target, /* preallocate= */ false, driver, c, e);
-	if (rc == 0)
-		rc = domain_xml_build_copy_target(&target.sources[0], &xml, e);
-	if (rc < 0)
-		return rc;
-	call->found = json_pack("{s:s, s:s, s:s}", "xml", xml, "path", target.sources[0].path,
-	        "pool", target.pools[0]->libvirt_name);
-	return 0;
+		rc = check_again(db, call->input, &volume, e);
+	if (rc == 0 && driver->get_domain(c, call->vm_id, &info, NULL) == 0)
+		rc = vm_refuse_suspended(&info, "moving its disk", e);
+	return rc < 0 ? rc : create_target(call, db, volume.size_bytes, driver, c, e);
+}
+
+static int store_target(struct db *db, struct vm_call *call, struct err *e)
+{
+	int64_t size = json_integer_value(json_object_get(call->found, "size_bytes"));
+	return layer_set_size(db, text_of(call->input, "to"), size, e);
 }
 
 static void on_target(struct vm_call *call, int rc, const struct err *e)
 {
 	struct operation *op = call->op;
-	if (rc == 0) {
-		const struct block_work work = {
-		        .kind = BLOCK_WORK_COPY,
-		        .disk = input_text(op, "disk"),
-		        .target_xml = json_string_value(json_object_get(call->found, "xml")),
-		        .target_path = json_string_value(json_object_get(call->found, "path")),
-		        .pool = json_string_value(json_object_get(call->found, "pool")),
-		};
-		vm_block_plan(op, &work);
+	if (rc < 0) {
+		operation_step_done(op, rc, e);
+		return;
 	}
-	operation_step_done(op, rc, e);
+	const struct block_work work = {
+	        .kind = BLOCK_WORK_COPY,
+	        .disk = text_of(call->input, "disk"),
+	        .target_xml = text_of(call->found, "xml"),
+	        .target_path = text_of(call->found, "path"),
+	        .pool = text_of(call->found, "pool"),
+	};
+	vm_block_plan(op, &work);
+	vm_call_finish_step(call, store_target);
 }
 
 static void run_target(struct operation *op)
@@ -90,90 +124,61 @@ static void run_target(struct operation *op)
 	vm_call_submit_then(op, make_target, FILE_TIMEOUT_MS, 0, on_target);
 }
 
-static int refuse_written(const struct vm_call *call, const char *path, const struct driver *driver,
-        struct driver_connection *c, struct err *e)
-{
-	char **paths = NULL;
-	const char *disk = json_string_value(json_object_get(call->input, "disk"));
-	if (!driver->disk_chain || driver->disk_chain(c, call->vm_id, disk, &paths, e) < 0) {
-		err_clear(e); /* it does not run, or has no such disk */
-		return 0;
-	}
-	bool written = paths[0] && str_equal(paths[0], path);
-	for (size_t i = 0; paths[i]; i++)
-		free(paths[i]);
-	free(paths);
-	return written ? err_set(e, ERR_IN_USE, "the guest writes to %s", path) : 0;
-}
+/* ---- after the VM has gone over: rows, writer thread ---- */
 
-static int remove_target(struct vm_call *call, const struct driver *driver,
-        struct driver_connection *c, struct err *e)
+static int record_move(struct db *db, const char *vm_id, const json_t *input, struct err *e)
 {
-	struct layer_chain target CLEANUP(layer_chain_done) = {0};
-	int rc = load_layer(call, "to", &target, e);
+	struct volume_row volume CLEANUP(volume_row_done) = {0};
+	bool recorded = false;
+	int rc = load_volume(db, input, &volume, &recorded, e);
+	if (rc < 0 || recorded)
+		return rc;
+	rc = layer_mark_ready(db, text_of(input, "to"), e);
 	if (rc == 0)
-		rc = refuse_written(call, target.sources[0].path, driver, c, e);
-	return rc < 0 ? rc : layer_chain_delete_top(&target, driver, c, e);
+		rc = volume_set_layer(db, volume.id, text_of(input, "to"), e);
+	if (rc == 0)
+		rc = layer_mark_deleting(db, volume.layer_id, e);
+	if (rc == 0)
+		rc = volume_require_full_backup(db, volume.id, e);
+	return rc < 0 ? rc
+	              : vm_disk_record(db, vm_id, text_of(input, "disk"), "pool",
+	                        json_string(text_of(input, "pool")), e);
 }
 
-static void undo_target(struct operation *op)
+static int settle(struct db *db, struct vm_call *call, struct err *e)
 {
-	if (is_recorded(op))
-		operation_step_done(op, 0, NULL);
-	else
-		vm_call_submit(op, remove_target, NULL, FILE_TIMEOUT_MS, VM_CALL_NO_PLAN);
+	return vm_block_was_done(call) ? record_move(db, call->vm_id, call->input, e) : 0;
 }
 
 static void undo_copy(struct operation *op)
 {
-	if (is_recorded(op))
-		vm_block_release(op);
-	else
-		vm_block_undo(op);
+	vm_block_undo(op, settle);
 }
-
-/* ---- after the pivot ---- */
 
 struct record {
 	char vm_id[UUID_TEXT_SIZE];
-	char *disk, *volume, *from, *to, *pool; /* owned */
+	json_t *input; /* owned */
 };
 
 static void free_record(void *arg)
 {
-	struct record *r = arg;
-	free(r->disk);
-	free(r->volume);
-	free(r->from);
-	free(r->to);
-	free(r->pool);
-	free(r);
+	struct record *record = arg;
+	json_decref(record->input);
+	free(record);
 }
 
 static int store_record(struct db *db, void *arg, struct err *e)
 {
-	const struct record *r = arg;
-	int rc = layer_mark_ready(db, r->to, e);
-	if (rc == 0)
-		rc = volume_set_layer(db, r->volume, r->to, e);
-	if (rc == 0)
-		rc = layer_mark_deleting(db, r->from, e);
-	if (rc == 0)
-		rc = volume_require_full_backup(db, r->volume, e);
-	return rc < 0 ? rc : vm_disk_record(db, r->vm_id, r->disk, "pool", json_string(r->pool), e);
+	const struct record *record = arg;
+	return record_move(db, record->vm_id, record->input, e);
 }
 
 static void run_record(struct operation *op)
 {
-	struct record *r = xcalloc(1, sizeof(*r));
-	uuid_text_copy(r->vm_id, operation_target_id(op));
-	r->disk = xstrdup(input_text(op, "disk"));
-	r->volume = xstrdup(input_text(op, "volume"));
-	r->from = xstrdup(input_text(op, "from"));
-	r->to = xstrdup(input_text(op, "to"));
-	r->pool = xstrdup(input_text(op, "pool"));
-	json_object_set_new(operation_memory(op), "recorded", json_true());
-	operation_step_done_storing(op, store_record, r, free_record);
+	struct record *record = xcalloc(1, sizeof(*record));
+	uuid_text_copy(record->vm_id, operation_target_id(op));
+	record->input = json_deep_copy(operation_input(op));
+	operation_step_done_storing(op, store_record, record, free_record);
 }
 
 static void run_define(struct operation *op)
@@ -181,27 +186,117 @@ static void run_define(struct operation *op)
 	vm_call_submit(op, vm_call_define, NULL, DEFINE_TIMEOUT_MS, 0);
 }
 
+/* ---- the old file ---- */
+
+/* Lane thread. call->found "removed": the layers whose files are gone. */
 static int remove_old(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
-	struct layer_chain old CLEANUP(layer_chain_done) = {0};
-	int rc = load_layer(call, "from", &old, e);
-	return rc < 0 ? rc : layer_chain_delete_top(&old, driver, c, e);
+	struct layer_list layers CLEANUP(layer_list_done) = {0};
+	json_t *removed = json_array();
+	struct db *db;
+	call->found = json_pack("{s:o}", "removed", removed);
+	int rc = readers_get(call->readers, &db, e);
+	if (rc == 0)
+		rc = layer_store_of_volume(db, text_of(call->input, "volume"), &layers, e);
+	for (size_t i = 0; i < layers.len && rc == 0; i++) {
+		struct layer_chain chain CLEANUP(layer_chain_done) = {0};
+		if (!str_equal(layers.items[i].state, "deleting"))
+			continue;
+		rc = layer_chain_load(db, layers.items[i].id, &chain, e);
+		if (rc == 0)
+			rc = layer_chain_delete_top(&chain, driver, c, e);
+		if (rc == 0)
+			json_array_append_new(removed, json_string(layers.items[i].id));
+	}
+	return rc;
+}
+
+static int store_removed(struct db *db, struct vm_call *call, struct err *e)
+{
+	size_t i;
+	json_t *id;
+	json_array_foreach(json_object_get(call->found, "removed"), i, id)
+	{
+		int rc = layer_forget(db, json_string_value(id), e);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* The disk has moved all the same: its row keeps the file in mind, and the sweep comes back to it (vm_disk_sweep). */
+static void on_removed(struct vm_call *call, int rc, const struct err *e)
+{
+	bool is_away = rc == ERR_HOST_DOWN || rc == ERR_HOST_SLOW;
+	if (rc < 0 && is_away) {
+		operation_step_done(call->op, rc, e);
+		return;
+	}
+	if (rc < 0)
+		log_err(LOG_LEVEL_WARNING, e,
+		        "the file that disk %s of VM %s was moved from is left for later",
+		        text_of(call->input, "disk"), operation_target_name(call->op));
+	vm_call_finish_step(call, store_removed);
 }
 
 static void run_remove(struct operation *op)
 {
-	vm_call_submit(op, remove_old, NULL, FILE_TIMEOUT_MS, VM_CALL_NO_PLAN);
+	vm_call_submit_then(op, remove_old, FILE_TIMEOUT_MS, VM_CALL_NO_PLAN, on_removed);
+}
+
+/* ---- the undo of `target`: one of the two files goes ---- */
+
+/* A definition that fails is made anew by the next start. */
+static int tidy(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
+        struct err *e)
+{
+	struct err unimportant = {0};
+	vm_call_define(call, driver, c, &unimportant);
+	return remove_old(call, driver, c, e);
+}
+
+static int remove_one(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct volume_row volume CLEANUP(volume_row_done) = {0};
+	struct layer_chain target CLEANUP(layer_chain_done) = {0};
+	bool recorded = false;
+	struct db *db;
+	int rc = readers_get(call->readers, &db, e);
+	if (rc == 0)
+		rc = load_volume(db, call->input, &volume, &recorded, e);
+	call->again = !recorded; /* should it fail, it is tried again */
+	if (rc == 0 && recorded)
+		return tidy(call, driver, c, e);
+	if (rc == 0)
+		rc = layer_chain_load(db, text_of(call->input, "to"), &target, e);
+	return rc < 0 ? rc : layer_chain_delete_top(&target, driver, c, e);
+}
+
+static void on_one_removed(struct vm_call *call, int rc, const struct err *e)
+{
+	if (rc < 0 && call->again)
+		operation_step_done(call->op, rc, e);
+	else
+		on_removed(call, rc, e);
+}
+
+static void undo_target(struct operation *op)
+{
+	vm_call_submit_then(op, remove_one, DEFINE_TIMEOUT_MS, 0, on_one_removed);
 }
 
 static int finish_move(struct db *db, const struct operation *op, enum operation_state outcome,
         const struct err *error, struct err *e)
 {
 	(void)error;
+	(void)outcome;
+	struct volume_row volume CLEANUP(volume_row_done) = {0};
+	bool recorded = false;
 	vms_mark_dirty_on_commit(db, vms_of(op), operation_host_id(op), operation_target_id(op));
-	if (outcome == OPERATION_SUCCEEDED)
-		return layer_forget(db, input_text(op, "from"), e);
-	return is_recorded(op) ? 0 : layer_forget(db, input_text(op, "to"), e);
+	int rc = load_volume(db, operation_input(op), &volume, &recorded, e);
+	return rc < 0 || recorded ? rc : layer_forget(db, text_of(operation_input(op), "to"), e);
 }
 
 static const struct operation_step steps[] = {
@@ -222,19 +317,6 @@ const struct operation_kind vm_disk_move_kind = {
 };
 
 /* ---- the mutation ---- */
-
-static int check_alone(
-        struct db *db, const struct volume_row *volume, const char *disk, struct err *e)
-{
-	struct layer_list layers CLEANUP(layer_list_done) = {0};
-	int rc = layer_store_of_volume(db, volume->id, &layers, e);
-	if (rc == 0)
-		rc = volume_check_unused(db, volume, NULL, e);
-	if (rc < 0 || layers.len == 1)
-		return rc;
-	err_set(e, ERR_IN_USE, "disk %s has %zu layers", disk, layers.len);
-	return err_hint(e, "delete the VM's snapshots first");
-}
 
 static int check_free_name(
         struct db *db, const char *pool, const struct vm_row *row, const char *name, struct err *e)
@@ -300,7 +382,9 @@ static int check_movable(struct db *db, const struct vm_row *row, const char *di
 		rc = err_set_at(e, ERR_INVALID, "/pool", "disk %s is in pool %s already", disk,
 		        volume->pool);
 	if (rc == 0)
-		rc = check_alone(db, volume, disk, e);
+		rc = volume_check_unused(db, volume, NULL, e);
+	if (rc == 0)
+		rc = vm_disk_check_one_layer(db, volume->id, disk, NULL, e);
 	if (rc == 0)
 		rc = check_free_name(db, pool->name, row, volume->name, e);
 	return rc != 0 ? rc : layer_store_get(db, volume->layer_id, top, e);
@@ -318,14 +402,16 @@ int vm_disk_start_move(struct db *db, struct vms *vms, const struct vm_row *row,
 	if (rc == 0)
 		rc = vm_check_host(request, db, row->host_id, e);
 	if (rc == 0)
+		rc = vm_check_not_suspended(db, row, "moving its disk", e);
+	if (rc == 0)
 		rc = check_movable(db, row, disk, move, &volume, &pool, &top, e);
 	if (rc == 0)
 		rc = reserve(
 		        db, row, &volume, &pool, move->format ? move->format : top.format, to, e);
 	if (rc < 0)
 		return rc;
-	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:s, s:s, s:s, s:s}", "disk", disk,
-	        "volume", volume.id, "from", top.id, "to", to, "pool", pool.name);
+	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:s, s:s, s:s}", "disk", disk,
+	        "volume", volume.id, "to", to, "pool", pool.name);
 	return vm_create_operation(
 	        db, vms, row, vm_disk_move_kind.name, input, request, ret_operation, e);
 }

@@ -21,6 +21,7 @@
 #include "base/vec.h"
 #include "compute/vm_carriers.h"
 #include "compute/vm_live.h"
+#include "compute/vm_volumes.h"
 #include "hypervisor/host_directory.h"
 
 #define LOOK_TIMEOUT_MS 15000
@@ -158,7 +159,15 @@ static int run_look(
 static int store_look(struct db *db, void *arg, struct err *e)
 {
 	struct look *look = arg;
-	return vm_observe(db, &look->seen, &look->observed, e);
+	struct err unimportant = {0};
+	int rc = vm_observe(db, &look->seen, &look->observed, e);
+	if (rc < 0 || !look->observed.known || !look->observed.managed)
+		return rc;
+	/* What was seen counts all the same; the next look brings it again. */
+	if (vm_volumes_release(db, look->vms, look->vm_id, &unimportant) < 0)
+		log_err(LOG_LEVEL_WARNING, &unimportant,
+		        "volumes that VM %s no longer has could not be set free", look->vm_id);
+	return 0;
 }
 
 static void start_look(struct vms *vms, struct vm_live *live);

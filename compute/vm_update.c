@@ -8,10 +8,11 @@
  *     -> seed      cloud-init's data
  *     -> apply     define; if it runs, change live what can be   undo: a start defines anew
  *     -> confirm   until the guest has let go of removed devices
- *  success: volumes of removed disks are free. Failure: the configuration is again what it was.
+ *  success: volumes of removed disks that the guest does not have are free. Failure: the configuration is again what it was.
  *
- * What the running guest has (active_spec) is advanced member by member as libvirt accepts each;
- * what still differs from the spec afterwards is `pending`.
+ * What the running guest has (active_spec) is advanced member by member as libvirt accepts each, a removed device when it
+ * is gone; what still differs from the spec afterwards is `pending`. A disk that cannot be unplugged keeps its volume until
+ * the VM stops (vm_volumes_own). A suspended VM's disks stay as its saved memory knows them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
 #include "compute/vm_seed.h"
+#include "compute/vm_suspended.h"
 #include "compute/vm_volumes.h"
 #include "network/mac.h"
 #include "scheduler/admission.h"
@@ -133,6 +135,11 @@ static void set_pointer(json_t *object, const char *pointer, json_t *value)
 		json_object_del(object, key);
 }
 
+static bool is_removal(const struct vm_change *change)
+{
+	return change->action == LIVE_DISK_REMOVE || change->action == LIVE_NIC_REMOVE;
+}
+
 static int apply_live(struct apply *a, json_t *active, json_t *wanted, struct err *e)
 {
 	struct field_changes changes CLEANUP(field_changes_done) = {0};
@@ -143,12 +150,17 @@ static int apply_live(struct apply *a, json_t *active, json_t *wanted, struct er
 		int rc = change.kind == CHANGE_LIVE ? apply_one(a, &change, e) : 0;
 		if (rc == ERR_UNSUPPORTED)
 			continue; /* then it waits for a restart */
+		if (rc == ERR_NOT_FOUND && is_removal(&change)) {
+			err_clear(e); /* it has gone already */
+			rc = 0;
+		}
 		if (rc < 0)
 			return rc;
-		if (change.kind != CHANGE_RESTART)
+		if (is_removal(&change)) /* the guest has it until it lets go: see confirm */
+			json_array_append_new(
+			        json_object_get(a->call->found, "asked"), json_string(d->pointer));
+		else if (change.kind != CHANGE_RESTART)
 			set_pointer(active, d->pointer, d->after);
-		if (change.action == LIVE_DISK_REMOVE || change.action == LIVE_NIC_REMOVE)
-			a->call->again = true;
 	}
 	return 0;
 }
@@ -158,19 +170,41 @@ static bool has_process(enum domain_state state)
 	return !domain_state_is_off(state) && state != DOMAIN_UNKNOWN;
 }
 
+/* What the guest runs with; a VM that someone else started runs with what was defined until now. */
+static const char *active_text(const struct vm_call *call)
+{
+	const char *active = call->plan.row.active_spec;
+	return active ? active : json_string_value(json_object_get(call->input, "before"));
+}
+
+static int refuse_suspended(struct apply *a, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	if (!vm_change_takes_volumes(&a->active, &a->call->plan.spec))
+		return 0;
+	int rc = a->driver->get_domain(a->c, a->call->vm_id, &info, e);
+	if (rc == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
+	return rc < 0 ? rc : vm_refuse_suspended(&info, "removing or exchanging disks", e);
+}
+
 static int apply_domain(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	struct apply a CLEANUP(cleanup_apply) = {.call = call, .driver = driver, .c = c};
-	int rc = vm_call_define(call, driver, c, e);
+	call->found = json_pack("{s:[]}", "asked");
+	int rc = vm_spec_load(active_text(call), &a.active, e);
+	if (rc == 0)
+		rc = refuse_suspended(&a, e);
+	if (rc == 0)
+		rc = vm_call_define(call, driver, c, e);
 	if (rc == 0)
 		rc = vm_call_look(call, driver, c, e);
-	if (rc < 0 || !has_process(call->seen.state) || !call->plan.row.active_spec)
+	if (rc < 0 || !has_process(call->seen.state) || call->plan.row.adopted)
 		return rc;
-	rc = vm_spec_load(call->plan.row.active_spec, &a.active, e);
-	if (rc < 0)
-		return rc;
-	json_t *active CLEANUP(cleanup_json) = json_loads(call->plan.row.active_spec, 0, NULL);
+	json_t *active CLEANUP(cleanup_json) = json_loads(active_text(call), 0, NULL);
 	json_t *wanted CLEANUP(cleanup_json) = json_loads(call->plan.row.spec, 0, NULL);
 	rc = apply_live(&a, active, wanted, e);
 	if (rc == 0)
@@ -206,7 +240,7 @@ static void on_applied(struct vm_call *call, int rc, const struct err *e)
 		operation_step_done(call->op, rc, e);
 		return;
 	}
-	json_object_set_new(operation_memory(call->op), "confirm", json_boolean(call->again));
+	json_object_set(operation_memory(call->op), "asked", json_object_get(call->found, "asked"));
 	vm_call_finish_step(call, store_applied);
 }
 
@@ -215,39 +249,52 @@ static void run_apply(struct operation *op)
 	vm_call_submit_then(op, apply_domain, 180000, 0, on_applied);
 }
 
-/* Whether the live definition still has a device that the configuration no longer has. */
-static bool has_leftover(const struct vm_plan *plan, const char *live_xml)
+/* "/disks/NAME", "/nics/NAME": whether the live domain has it. */
+static bool has_device(const struct domain_facts *facts, const char *pointer)
 {
-	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
-	if (!live_xml || domain_xml_parse(live_xml, &facts, NULL) < 0)
-		return false;
-	bool leftover = false;
-	for (size_t i = 0; i < facts.n_disks && !leftover; i++) {
-		const char *alias = facts.disks[i].alias;
-		if (!alias || !str_starts_with(alias, "ua-disk-"))
-			continue;
-		leftover = !vm_spec_find_disk(&plan->spec, alias + 8);
+	bool is_disk = str_starts_with(pointer, "/disks/");
+	const char *name = strrchr(pointer, '/') + 1;
+	char *alias CLEANUP(cleanup_free) = str_format("ua-%s-%s", is_disk ? "disk" : "nic", name);
+	for (size_t i = 0; i < facts->n_disks && is_disk; i++)
+		if (str_equal(facts->disks[i].alias, alias))
+			return true;
+	for (size_t i = 0; i < facts->n_nics && !is_disk; i++)
+		if (str_equal(facts->nics[i].alias, alias))
+			return true;
+	return false;
+}
+
+/* Of the devices that the guest was asked to let go of: those that it has let go of leave `active`; *ret_left: some stay. */
+static void note_removed(
+        const json_t *asked, const struct domain_facts *facts, json_t *active, bool *ret_left)
+{
+	size_t i;
+	json_t *pointer;
+	json_array_foreach(asked, i, pointer)
+	{
+		const char *text = json_string_value(pointer);
+		if (has_device(facts, text))
+			*ret_left = true;
+		else
+			set_pointer(active, text, NULL);
 	}
-	for (size_t i = 0; i < facts.n_nics && !leftover; i++) {
-		const char *alias = facts.nics[i].alias;
-		if (!alias || !str_starts_with(alias, "ua-nic-"))
-			continue;
-		leftover = true;
-		for (size_t j = 0; j < plan->spec.nics.len; j++)
-			if (strcmp(vm_spec_nic(&plan->spec, j)->name, alias + 7) == 0)
-				leftover = false;
-	}
-	return leftover;
 }
 
 static int look_for_leftovers(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	struct domain_info info CLEANUP(domain_info_done) = {0};
+	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
 	int rc = driver->get_domain(c, call->vm_id, &info, e);
-	if (rc == 0)
-		call->again = has_leftover(&call->plan, info.live_xml);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	if (rc < 0 || !info.live_xml || !call->plan.row.active_spec)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	rc = domain_xml_parse(info.live_xml, &facts, e);
+	if (rc < 0)
+		return rc;
+	json_t *active CLEANUP(cleanup_json) = json_loads(call->plan.row.active_spec, 0, NULL);
+	note_removed(json_object_get(call->memory, "asked"), &facts, active, &call->again);
+	call->active_spec = json_dumps(active, JSON_COMPACT);
+	return 0;
 }
 
 static void run_confirm(struct operation *op);
@@ -272,11 +319,15 @@ static void on_looked(struct vm_call *call, int rc, const struct err *e)
 	json_t *memory = operation_memory(op);
 	json_int_t tries = json_integer_value(json_object_get(memory, "tries")) + 1;
 	struct err late = {0};
-	if (rc < 0 || !call->again) {
+	if (rc < 0) {
 		operation_step_done(op, rc, e);
+	} else if (!call->again) {
+		vm_call_finish_step(call, store_applied);
 	} else if (tries > CONFIRM_TRIES) {
 		rc = err_set(&late, ERR_DEADLINE, "the guest of VM %s did not let go of the device",
 		        operation_target_name(op));
+		json_object_set_new(memory, "active",
+		        call->active_spec ? json_string(call->active_spec) : json_null());
 		err_hint(&late, "stop using the device inside the guest, or restart the VM");
 		operation_step_done(op, rc, &late);
 	} else {
@@ -290,10 +341,17 @@ static void on_looked(struct vm_call *call, int rc, const struct err *e)
 
 static void run_confirm(struct operation *op)
 {
-	if (json_is_true(json_object_get(operation_memory(op), "confirm")))
+	if (json_array_size(json_object_get(operation_memory(op), "asked")) > 0)
 		vm_call_submit_then(op, look_for_leftovers, 15000, 0, on_looked);
 	else
 		operation_step_done(op, 0, NULL);
+}
+
+/* What the guest is left with when it did not let go of all that it was asked for. */
+static const char *active_after(const struct operation *op, const struct vm_row *now)
+{
+	const char *active = json_string_value(json_object_get(operation_memory(op), "active"));
+	return active && now->active_spec ? active : now->active_spec;
 }
 
 static int restore_spec(struct db *db, const struct operation *op, struct err *e)
@@ -314,10 +372,13 @@ static int restore_spec(struct db *db, const struct operation *op, struct err *e
 	if (rc < 0)
 		return rc;
 	const struct vm_insert row = vm_row_from_spec(&spec, before);
-	char *pending CLEANUP(cleanup_free) = vm_change_pending(now.active_spec, before);
+	const char *active = active_after(op, &now);
+	char *pending CLEANUP(cleanup_free) = vm_change_pending(active, before);
 	rc = vm_store_set_spec(db, id, &row, pending, e);
+	if (rc == 0 && active)
+		rc = vm_store_set_active(db, id, active, pending, e);
 	if (rc == 0)
-		rc = vm_volumes_own(db, id, now.host_id, &spec, e);
+		rc = vm_volumes_own(db, vms_of(op), id, e);
 	if (rc == 0)
 		rc = vm_store_set_macs(db, id, &spec, e);
 	return rc < 0 ? rc : vm_add_change(db, "updated", id, now.name, e);
@@ -340,10 +401,8 @@ static int settle(struct db *db, const struct operation *op, struct err *e)
 		rc = vm_volumes_flatten_new(db, vms_of(op), id, e);
 	if (rc == 0)
 		rc = vm_volumes_mark_ready(db, id, e);
-	if (rc == 0 && !spec.has_cloud_init)
-		rc = vm_volumes_drop_seed(db, vms_of(op), id, e);
 	if (rc == 0)
-		rc = vm_volumes_own(db, id, row.host_id, &spec, e);
+		rc = vm_volumes_own(db, vms_of(op), id, e);
 	return rc < 0 ? rc : vm_volumes_drop_media(db, vms_of(op), row.host_id, &before, &spec, e);
 }
 
@@ -514,6 +573,8 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	rc = check_adopted(row, e);
 	if (rc == 0)
 		rc = vm_check_host(request, db, row->host_id, e);
+	if (rc == 0 && vm_change_takes_volumes(&before, wanted))
+		rc = vm_check_not_suspended(db, row, "removing or exchanging disks", e);
 	if (rc == 0)
 		rc = check_room(db, row, wanted, e);
 	json_t *wait_for CLEANUP(cleanup_json) = json_array();

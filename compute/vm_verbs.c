@@ -16,10 +16,34 @@
 #include "compute/vm_call.h"
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_volumes.h"
+#include "db/reader.h"
 
 #define ASK_AGAIN_MS 10000
 
 /* ---- start ---- */
+
+/*
+ * A change that was asked for after this start is in the row already, but neither its volumes nor its seed are made: the
+ * guest starts with what holds until that change has its turn.
+ */
+static int hold_back_changes(struct vm_call *call, char **ret_spec, struct err *e)
+{
+	char *text CLEANUP(cleanup_free) = NULL;
+	struct db *db;
+	int rc = readers_get(call->readers, &db, e);
+	if (rc == 0)
+		rc = operation_find_input(db, call->vm_id, vm_update_kind.name, &text, e);
+	if (rc < 0)
+		return rc;
+	json_t *input CLEANUP(cleanup_json) = text ? json_loads(text, 0, NULL) : NULL;
+	const char *before = json_string_value(json_object_get(input, "before"));
+	*ret_spec = xstrdup(before ? before : call->plan.row.spec);
+	if (!before)
+		return 0;
+	vm_spec_done(&call->plan.spec);
+	return vm_spec_load(before, &call->plan.spec, e);
+}
 
 static int prepare(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
         struct err *e)
@@ -27,6 +51,8 @@ static int prepare(struct vm_call *call, const struct driver *driver, struct dri
 	if (call->plan.row.adopted)
 		return 0; /* its definition is not ours to write */
 	for (size_t i = 0; i < call->plan.n_volumes; i++) {
+		if (!vm_volume_is_named(&call->plan.volumes[i], &call->plan.spec))
+			continue;
 		int rc = layer_chain_check(&call->plan.chains[i], driver, c, e);
 		if (rc < 0)
 			return err_prefix(e, "disk %s", call->plan.volumes[i].disk);
@@ -43,13 +69,16 @@ static int start_domain(struct vm_call *call, const struct driver *driver,
 		return rc;
 	bool is_off = rc == ERR_NOT_FOUND || domain_state_is_off(info.state);
 	if (is_off) {
-		rc = info.has_managed_save ? 0 : prepare(call, driver, c, e);
+		char *spec CLEANUP(cleanup_free) = NULL;
+		rc = hold_back_changes(call, &spec, e);
+		if (rc == 0 && !info.has_managed_save)
+			rc = prepare(call, driver, c, e);
 		if (rc == 0)
 			rc = driver->start(c, call->vm_id, e);
 		if (rc < 0)
 			return rc;
 		if (!info.has_managed_save)
-			str_replace(&call->active_spec, call->plan.row.spec);
+			call->active_spec = TAKE(spec);
 	}
 	return vm_call_look(call, driver, c, e);
 }

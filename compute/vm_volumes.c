@@ -11,13 +11,12 @@
 #include "base/str.h"
 #include "compute/vm_disk.h"
 #include "compute/vm_live.h"
+#include "compute/vm_store.h"
 #include "db/reader.h"
 #include "storage/volume_operations.h"
 
-/* Calls `act` for each of the VM's volumes that `wanted` accepts. */
-static int for_each_volume(struct db *db, const char *vm_id, const struct vm_spec *spec,
-        int (*act)(struct db *db, const struct volume_row *volume, const struct vm_spec *spec,
-                struct err *e),
+static int for_each_volume(struct db *db, const char *vm_id, const void *arg,
+        int (*act)(struct db *db, const struct volume_row *volume, const void *arg, struct err *e),
         struct err *e)
 {
 	struct volume_row *volumes = NULL;
@@ -25,7 +24,7 @@ static int for_each_volume(struct db *db, const char *vm_id, const struct vm_spe
 	int rc = volume_store_of_vm(db, vm_id, &volumes, &n, e);
 	for (size_t i = 0; i < n; i++) {
 		if (rc == 0)
-			rc = act(db, &volumes[i], spec, e);
+			rc = act(db, &volumes[i], arg, e);
 		volume_row_done(&volumes[i]);
 	}
 	free(volumes);
@@ -38,9 +37,9 @@ static bool is_new(const struct volume_row *volume)
 }
 
 static int mark_ready(
-        struct db *db, const struct volume_row *volume, const struct vm_spec *spec, struct err *e)
+        struct db *db, const struct volume_row *volume, const void *arg, struct err *e)
 {
-	(void)spec;
+	(void)arg;
 	return is_new(volume) ? volume_mark_ready(db, volume->id, e) : 0;
 }
 
@@ -50,9 +49,9 @@ int vm_volumes_mark_ready(struct db *db, const char *vm_id, struct err *e)
 }
 
 static int forget_new(
-        struct db *db, const struct volume_row *volume, const struct vm_spec *spec, struct err *e)
+        struct db *db, const struct volume_row *volume, const void *arg, struct err *e)
 {
-	(void)spec;
+	(void)arg;
 	return is_new(volume) ? volume_forget(db, volume->id, e) : 0;
 }
 
@@ -63,18 +62,58 @@ int vm_volumes_forget_new(struct db *db, const char *vm_id, struct err *e)
 
 /* ---- ownership ---- */
 
-static bool is_wanted(const struct volume_row *volume, const struct vm_spec *spec)
+/* Starts the deletion of what nobody has. */
+static int drop(struct db *db, struct vms *vms, const char *pool, const char *host_id,
+        const char *name, struct err *e)
 {
-	if (strcmp(volume->disk, VM_SEED_DISK) == 0)
+	struct volume_row volume CLEANUP(volume_row_done) = {0};
+	const struct operation_asked asked = {.requested_by = "berth"};
+	char operation[UUID_TEXT_SIZE];
+	int rc = volume_store_find(db, pool, host_id, name, &volume, e);
+	if (rc == 0 && !volume.vm_id)
+		rc = volume_delete(db, vms->config.engine, &volume, &asked, operation, e);
+	if (rc == ERR_NOT_FOUND || rc == ERR_IN_USE || rc == ERR_BUSY) {
+		err_clear(e);
+		return 0; /* someone has found a use for it */
+	}
+	return rc;
+}
+
+static bool is_seed(const struct volume_row *volume)
+{
+	return strcmp(volume->disk, VM_SEED_DISK) == 0;
+}
+
+bool vm_volume_is_named(const struct volume_row *volume, const struct vm_spec *spec)
+{
+	if (is_seed(volume))
 		return spec->has_cloud_init;
 	const struct vm_disk *disk = vm_spec_find_disk(spec, volume->disk);
 	return disk && str_equal(disk->volume, volume->name);
 }
 
-static int release_unwanted(
-        struct db *db, const struct volume_row *volume, const struct vm_spec *spec, struct err *e)
+bool vm_volume_goes_with_vm(const struct volume_row *volume, const struct vm_spec *spec)
 {
-	return is_wanted(volume, spec) ? 0 : volume_detach(db, volume->id, e);
+	return is_seed(volume) || vm_volume_is_named(volume, spec);
+}
+
+/* Who keeps a volume: the configuration, and the guest with what it still has. */
+struct keepers {
+	struct vms *vms;
+	const struct vm_spec *wanted, *active;
+};
+
+static int release_unwanted(
+        struct db *db, const struct volume_row *volume, const void *arg, struct err *e)
+{
+	const struct keepers *keepers = arg;
+	if (vm_volume_is_named(volume, keepers->wanted) ||
+	        vm_volume_is_named(volume, keepers->active))
+		return 0;
+	int rc = volume_detach(db, volume->id, e);
+	return rc < 0 || !is_seed(volume)
+	               ? rc
+	               : drop(db, keepers->vms, volume->pool, volume->host_id, volume->name, e);
 }
 
 static int take_back(struct db *db, const char *vm_id, const char *host_id,
@@ -93,32 +132,44 @@ static int take_back(struct db *db, const char *vm_id, const char *host_id,
 	return rc;
 }
 
-int vm_volumes_own(struct db *db, const char *vm_id, const char *host_id,
-        const struct vm_spec *spec, struct err *e)
+static int release(struct db *db, struct vms *vms, const struct vm_row *row,
+        const struct vm_spec *wanted, struct err *e)
 {
-	int rc = for_each_volume(db, vm_id, spec, release_unwanted, e);
-	for (size_t i = 0; i < spec->disks.len && rc == 0; i++)
-		rc = take_back(db, vm_id, host_id, vm_spec_disk(spec, i), e);
+	struct vm_spec active CLEANUP(vm_spec_done) = {0};
+	const struct keepers keepers = {.vms = vms, .wanted = wanted, .active = &active};
+	int rc = row->active_spec ? vm_spec_load(row->active_spec, &active, e) : 0;
+	return rc < 0 ? rc : for_each_volume(db, row->id, &keepers, release_unwanted, e);
+}
+
+int vm_volumes_own(struct db *db, struct vms *vms, const char *vm_id, struct err *e)
+{
+	struct vm_row row CLEANUP(vm_row_done) = {0};
+	struct vm_spec wanted CLEANUP(vm_spec_done) = {0};
+	int rc = vm_store_get(db, vm_id, &row, e);
+	if (rc == 0)
+		rc = vm_spec_load(row.spec, &wanted, e);
+	if (rc == 0)
+		rc = release(db, vms, &row, &wanted, e);
+	for (size_t i = 0; i < wanted.disks.len && rc == 0; i++)
+		rc = take_back(db, vm_id, row.host_id, vm_spec_disk(&wanted, i), e);
 	return rc;
+}
+
+int vm_volumes_release(struct db *db, struct vms *vms, const char *vm_id, struct err *e)
+{
+	struct vm_row row CLEANUP(vm_row_done) = {0};
+	struct vm_spec wanted CLEANUP(vm_spec_done) = {0};
+	char busy[UUID_TEXT_SIZE], kind[64];
+	int rc = operation_find_busy(db, vm_id, busy, kind, e);
+	if (rc < 0 || busy[0])
+		return rc;
+	rc = vm_store_get(db, vm_id, &row, e);
+	if (rc == 0)
+		rc = vm_spec_load(row.spec, &wanted, e);
+	return rc < 0 || row.adopted ? rc : release(db, vms, &row, &wanted, e);
 }
 
 /* ---- what nobody has a use for any more ---- */
-
-static int drop(struct db *db, struct vms *vms, const char *pool, const char *host_id,
-        const char *name, struct err *e)
-{
-	struct volume_row volume CLEANUP(volume_row_done) = {0};
-	const struct operation_asked asked = {.requested_by = "berth"};
-	char operation[UUID_TEXT_SIZE];
-	int rc = volume_store_find(db, pool, host_id, name, &volume, e);
-	if (rc == 0 && !volume.vm_id)
-		rc = volume_delete(db, vms->config.engine, &volume, &asked, operation, e);
-	if (rc == ERR_NOT_FOUND || rc == ERR_IN_USE || rc == ERR_BUSY) {
-		err_clear(e);
-		return 0; /* someone has found a use for it */
-	}
-	return rc;
-}
 
 static bool still_holds(const struct vm_spec *now, const struct vm_disk *disk)
 {
@@ -139,16 +190,6 @@ int vm_volumes_drop_media(struct db *db, struct vms *vms, const char *host_id,
 			rc = drop(db, vms, disk->pool, host_id, disk->volume, e);
 	}
 	return rc;
-}
-
-int vm_volumes_drop_seed(struct db *db, struct vms *vms, const char *vm_id, struct err *e)
-{
-	struct volume_row seed CLEANUP(volume_row_done) = {0};
-	int rc = vm_disk_find_volume(db, vm_id, VM_SEED_DISK, &seed, e);
-	if (rc <= 0)
-		return rc;
-	rc = volume_detach(db, seed.id, e);
-	return rc < 0 ? rc : drop(db, vms, seed.pool, seed.host_id, seed.name, e);
 }
 
 /* ---- independent of their image ---- */
@@ -274,7 +315,8 @@ int vm_call_delete_all_volumes(struct vm_call *call, const struct driver *driver
 	struct db *db;
 	int rc = readers_get(call->readers, &db, e);
 	for (size_t i = 0; i < call->plan.n_volumes && rc == 0; i++)
-		rc = layer_delete_all_of_volume(db, call->plan.volumes[i].id, driver, c, e);
+		if (vm_volume_goes_with_vm(&call->plan.volumes[i], &call->plan.spec))
+			rc = layer_delete_all_of_volume(db, call->plan.volumes[i].id, driver, c, e);
 	return rc;
 }
 

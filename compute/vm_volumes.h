@@ -27,16 +27,23 @@ void vm_volumes_wait(struct operation *op);
 int vm_volumes_mark_ready(struct db *db, const char *vm_id, struct err *e);
 /* Forgets those that are still "creating". */
 int vm_volumes_forget_new(struct db *db, const char *vm_id, struct err *e);
-/* The VM owns the volumes of its configuration's disks, and (but for cloud-init's seed) no other. */
-int vm_volumes_own(struct db *db, const char *vm_id, const char *host_id,
-        const struct vm_spec *spec, struct err *e);
-/* Starts the deletion of what was made for a CD-ROM drive and is no longer in it; of the seed. */
+/*
+ * The VM owns the volumes of its configuration's disks and those that its guest still has (active_spec: a disk that could not
+ * be unplugged, whose removal is pending); the others are free, a seed is deleted. Writer.
+ */
+int vm_volumes_own(struct db *db, struct vms *vms, const char *vm_id, struct err *e);
+/* After the VM was looked at: what its guest has let go of is free, unless an operation is at work on the VM. Writer. */
+int vm_volumes_release(struct db *db, struct vms *vms, const char *vm_id, struct err *e);
+/* Whether a disk of the configuration, or its seed, is that volume. Pure. */
+bool vm_volume_is_named(const struct volume_row *volume, const struct vm_spec *spec);
+/* Whether that volume of a VM is deleted with its disks: not one that only its guest still has. Pure. */
+bool vm_volume_goes_with_vm(const struct volume_row *volume, const struct vm_spec *spec);
+/* Starts the deletion of what was made for a CD-ROM drive, is no longer in it and nobody's. */
 int vm_volumes_drop_media(struct db *db, struct vms *vms, const char *host_id,
         const struct vm_spec *before, const struct vm_spec *now, struct err *e);
-int vm_volumes_drop_seed(struct db *db, struct vms *vms, const char *vm_id, struct err *e);
 
 /* Lane thread, as vm_call_fn: make the files of volumes in state "creating"; delete them again;
- * delete all (the seed alone). */
+ * delete all of the configuration (the seed alone). */
 int vm_call_create_volumes(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e);
 int vm_call_delete_new_volumes(struct vm_call *call, const struct driver *driver,

@@ -139,6 +139,8 @@ struct domain_chain {
 int domain_xml_read_chain(
         const char *live_xml, const char *disk, struct domain_chain *ret_chain, struct err *e);
 void domain_chain_done(struct domain_chain *chain);
+/* Whether a disk of that domain has the layer in its chain, or a block job copies into it. */
+bool domain_xml_names_layer(const char *xml, const char *path);
 
 /* What is read back from a definition, ours or a foreign one. All owned. */
 struct domain_facts {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads the layers of a running domain's disk as libvirt reports them. Any thread, pure. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -80,4 +81,36 @@ void domain_chain_done(struct domain_chain *chain)
 	free(chain->layers);
 	free(chain->target);
 	*chain = (struct domain_chain){0};
+}
+
+/* <mirror> and <backingStore> hold a source as the disk itself does. */
+static bool names_layer(const xmlNode *node, const char *path)
+{
+	char *own CLEANUP(cleanup_free) = xml_read_source(node);
+	if (str_equal(own, path))
+		return true;
+	const xmlNode *below = xml_read_child(node, "backingStore");
+	const xmlNode *mirror = xml_read_child(node, "mirror");
+	return (below && names_layer(below, path)) || (mirror && names_layer(mirror, path));
+}
+
+/* Spares parsing what does not even contain the file's name. */
+static bool may_name(const char *xml, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	bool is_plain = !strpbrk(name, "&<>'\"");
+	return !is_plain || strstr(xml, name) != NULL;
+}
+
+bool domain_xml_names_layer(const char *xml, const char *path)
+{
+	xmlDoc *doc CLEANUP(cleanup_xml_document) = NULL;
+	if (!may_name(xml, path) || xml_read_document(xml, "domain", &doc, NULL) < 0)
+		return false;
+	const xmlNode *devices = xml_read_child(xmlDocGetRootElement(doc), "devices");
+	XML_FOR_EACH_CHILD(devices, "disk", disk)
+	if (names_layer(disk, path))
+		return true;
+	return false;
 }

@@ -325,6 +325,10 @@ struct driver {
 	/* The sources of a running domain's disk, top first; caller frees each and the NULL-terminated array. */
 	int (*disk_chain)(struct driver_connection *c, const char *id, const char *disk,
 	        char ***ret_paths, struct err *e);
+	/* A domain of the host, whosever it is, that runs with that layer in a disk's chain or block job, or whose managed
+	 * save names it: its name, NULL for none. Caller frees. */
+	int (*find_user)(
+	        struct driver_connection *c, const char *path, char **ret_name, struct err *e);
 
 	/* External overlays that exist already (volume_create) and, unless DISK_ONLY, a memory file; no metadata of
 	 * libvirt's. All disks at one moment. */

@@ -154,6 +154,7 @@ const struct driver driver_fake = {
         .block_resize = fake_block_resize,
         .set_disk_limits = fake_block_set_limits,
         .disk_chain = fake_block_chain,
+        .find_user = fake_find_user,
         .snapshot_create = fake_snapshot_create,
         .saved_xml = fake_saved_xml,
         .restore = fake_restore,

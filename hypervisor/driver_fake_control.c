@@ -225,6 +225,8 @@ static int save_body(struct fake_host *h, struct fake_domain *d, const void *arg
 	if (!d->is_persistent)
 		return err_set(e, ERR_WRONG_STATE, "domain '%s' is transient", d->name);
 	d->has_managed_save = true;
+	free(d->saved_xml);
+	d->saved_xml = xstrdup(d->live_xml);
 	fake_domain_stop(h, d, DOMAIN_REASON_SAVED);
 	return 0;
 }

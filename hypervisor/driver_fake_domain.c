@@ -17,6 +17,7 @@ void fake_domain_free(struct fake_domain *d)
 	free(d->name);
 	free(d->xml);
 	free(d->live_xml);
+	free(d->saved_xml);
 	fake_jobs_drop(d);
 	free(d);
 }
@@ -91,7 +92,8 @@ void fake_domain_run_as(
 
 void fake_domain_run(struct fake_host *h, struct fake_domain *d)
 {
-	fake_domain_run_as(h, d, d->xml, DOMAIN_RUNNING);
+	fake_domain_run_as(
+	        h, d, d->has_managed_save && d->saved_xml ? d->saved_xml : d->xml, DOMAIN_RUNNING);
 }
 
 void fake_domain_stop(struct fake_host *h, struct fake_domain *d, enum domain_reason reason)
@@ -173,6 +175,31 @@ int fake_get_domain(
 	}
 	fake_leave(c);
 	return rc;
+}
+
+/* What it has open, or will have when it goes on; NULL: nothing. */
+static const char *used_xml(const struct fake_domain *d)
+{
+	if (fake_domain_is_active(d))
+		return d->live_xml ? d->live_xml : d->xml;
+	return d->has_managed_save ? d->saved_xml : NULL;
+}
+
+int fake_find_user(struct driver_connection *c, const char *path, char **ret_name, struct err *e)
+{
+	int rc = fake_enter(c, "find_user", NULL, e);
+	if (rc != 0)
+		return rc;
+	size_t cursor = 0;
+	void *d;
+	*ret_name = NULL;
+	while (!*ret_name && map_next(c->host->domains, &cursor, NULL, &d)) {
+		const char *xml = used_xml(d);
+		if (xml && domain_xml_names_layer(xml, path))
+			*ret_name = xstrdup(((const struct fake_domain *)d)->name);
+	}
+	fake_leave(c);
+	return 0;
 }
 
 int fake_find_domain(

@@ -23,9 +23,10 @@ struct fake_job {
 
 struct fake_domain {
 	char id[UUID_TEXT_SIZE];
-	char *name;     /* owned */
-	char *xml;      /* owned; NULL: made up when asked for */
-	char *live_xml; /* owned; NULL: as xml */
+	char *name;      /* owned */
+	char *xml;       /* owned; NULL: made up when asked for */
+	char *live_xml;  /* owned; NULL: as xml */
+	char *saved_xml; /* owned; what it was suspended with */
 	enum domain_state state;
 	enum domain_reason reason;
 	bool is_persistent, has_managed_save, is_ours, is_carrier, has_agent, is_deaf;
@@ -202,6 +203,7 @@ int fake_domain_read_chain(const struct fake_domain *d, const char *disk,
 int fake_list_domains(struct driver_connection *c, struct domain_list *ret_list, struct err *e);
 int fake_get_domain(
         struct driver_connection *c, const char *id, struct domain_info *ret, struct err *e);
+int fake_find_user(struct driver_connection *c, const char *path, char **ret_name, struct err *e);
 int fake_find_domain(
         struct driver_connection *c, const char *name, char ret_id[UUID_TEXT_SIZE], struct err *e);
 int fake_get_stats(struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e);

@@ -158,6 +158,7 @@ const struct driver driver_libvirt = {
         .block_resize = libvirt_block_resize,
         .set_disk_limits = libvirt_block_set_limits,
         .disk_chain = libvirt_block_chain,
+        .find_user = libvirt_find_user,
         .snapshot_create = libvirt_snapshot_create,
         .saved_xml = libvirt_saved_xml,
         .restore = libvirt_restore,

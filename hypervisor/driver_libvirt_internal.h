@@ -105,6 +105,11 @@ int libvirt_block_set_limits(struct driver_connection *c, const char *id, const 
 int libvirt_block_chain(struct driver_connection *c, const char *id, const char *disk,
         char ***ret_paths, struct err *e);
 
+/* --- driver_libvirt_user.c --- */
+
+int libvirt_find_user(
+        struct driver_connection *c, const char *path, char **ret_name, struct err *e);
+
 /* --- driver_libvirt_snapshot.c --- */
 
 int libvirt_snapshot_create(struct driver_connection *c, const char *id, const char *xml,

@@ -18,6 +18,9 @@ SQL(operation_by_id, 0, "SELECT " COLUMNS "FROM operation WHERE id = ?");
 SQL(operation_active, SQL_SCAN, "SELECT " COLUMNS "FROM operation WHERE ended_at = 0 ORDER BY seq");
 SQL(operation_unfinished_on_queue, 0,
         "SELECT id, kind FROM operation WHERE queue = ? AND ended_at = 0 ORDER BY seq");
+SQL(operation_unfinished_input, 0,
+        "SELECT input FROM operation WHERE queue = ?1 AND ended_at = 0 AND kind = ?2 "
+        "ORDER BY seq LIMIT 1");
 SQL(operation_cancel_flag, 0, "SELECT cancel FROM operation WHERE id = ? AND ended_at = 0");
 SQL(operation_insert, 0,
         "INSERT INTO operation (id, kind, target_kind, target_id, target_name, host_id, queue, "
@@ -258,6 +261,14 @@ int operation_find_busy(struct db *db, const char *queue, char ret_id[UUID_TEXT_
 {
 	static const char *const none[] = {NULL};
 	return operation_find_busy_but(db, queue, none, ret_id, ret_kind, e);
+}
+
+int operation_find_input(
+        struct db *db, const char *queue, const char *kind, char **ret_input, struct err *e)
+{
+	int rc = db_find_text(db, &operation_unfinished_input,
+	        SQL_BINDS(SQL_TEXT(queue), SQL_TEXT(kind)), ret_input, e);
+	return rc < 0 ? rc : 0;
 }
 
 int operation_prune(struct db *db, int64_t before_ms, struct err *e)

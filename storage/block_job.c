@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "hypervisor/domain_xml.h"
 #include "hypervisor/host_directory.h"
 #include "operation/services.h"
 
@@ -159,9 +160,39 @@ static int look(const struct block_work *work, const struct driver *driver,
 	return 0;
 }
 
+/*
+ * When QEMU goes over to a copy, libvirt writes that into the persistent definition: after the domain has ended that alone
+ * tells where the guest wrote last. It can do so only where the definition has the disk at the same place on the same file.
+ */
+static int check_definition_follows(const struct block_work *work, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	struct domain_chain live CLEANUP(domain_chain_done) = {0};
+	struct domain_chain defined CLEANUP(domain_chain_done) = {0};
+	int rc = driver->get_domain(c, work->domain_id, &info, e);
+	if (rc < 0 || !info.persistent || !info.live_xml)
+		return rc;
+	rc = domain_xml_read_chain(info.live_xml, work->disk, &live, e);
+	if (rc == 0)
+		rc = domain_xml_read_chain(info.xml, work->disk, &defined, NULL);
+	bool follows = rc == 0 && live.n_layers > 0 && defined.n_layers > 0 &&
+	               str_equal(live.target, defined.target) &&
+	               str_equal(live.layers[0].path, defined.layers[0].path);
+	if (follows || (rc < 0 && !live.target))
+		return rc;
+	err_set(e, ERR_WRONG_STATE,
+	        "disk %s of %s runs otherwise than it is defined: it cannot go over to a copy",
+	        work->disk, info.name);
+	return err_hint(e, "a change of it waits for a restart: restart the VM, or stop it");
+}
+
 static int start(const struct block_work *work, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
+	int rc = work->kind == BLOCK_WORK_COPY ? check_definition_follows(work, driver, c, e) : 0;
+	if (rc < 0)
+		return rc;
 	switch (work->kind) {
 	case BLOCK_WORK_COPY:
 	case BLOCK_WORK_CLONE:
@@ -236,8 +267,10 @@ static int finish(
 {
 	const struct block_work *work = &turn->shared->work;
 	bool is_there = work->kind == BLOCK_WORK_CLONE;
-	int rc = driver->block_job_end(
-	        c, work->domain_id, work->disk, is_there ? BLOCK_JOB_CANCEL : BLOCK_JOB_PIVOT, e);
+	int rc = work->kind == BLOCK_WORK_COPY ? check_definition_follows(work, driver, c, e) : 0;
+	if (rc == 0)
+		rc = driver->block_job_end(c, work->domain_id, work->disk,
+		        is_there ? BLOCK_JOB_CANCEL : BLOCK_JOB_PIVOT, e);
 	if (rc == 0 && !is_there)
 		rc = look(work, driver, c, &is_there, e);
 	if (rc < 0)

@@ -66,14 +66,12 @@ static int remove_file(const struct copy_call *call, const struct driver *driver
 	int rc = readers_get(call->readers, &db, e);
 	if (rc == 0)
 		rc = pool_access_load(db, call->pool_id, ret_access, e);
-	if (rc == 0)
-		rc = pool_access_ensure(ret_access, driver, c, e);
 	if (rc < 0)
 		return rc;
 	if (!driver->volume_delete || !driver->volume_create)
 		return err_set(e, ERR_UNSUPPORTED,
 		        "the host's hypervisor connection serves no storage pools");
-	return driver->volume_delete(c, ret_access->libvirt_name, call->file, e);
+	return layer_file_delete(ret_access, call->file, driver, c, e);
 }
 
 static int call_make(

@@ -60,11 +60,9 @@ static int call_delete(
 	int rc = readers_get(call->readers, &db, e);
 	if (rc == 0)
 		rc = pool_access_load(db, call->pool_id, &access, e);
-	if (rc == 0)
-		rc = pool_access_ensure(&access, driver, c, e);
 	return rc < 0 || !driver->volume_delete
 	               ? rc
-	               : driver->volume_delete(c, access.libvirt_name, call->file, e);
+	               : layer_file_delete(&access, call->file, driver, c, e);
 }
 
 static void delete_next(struct operation *op, size_t index)

@@ -66,6 +66,10 @@ int layer_store_of_volume(
         struct db *db, const char *volume_id, struct layer_list *ret_list, struct err *e);
 /* Those that stand directly on it. */
 int layer_store_children(struct db *db, const char *id, struct layer_list *ret_list, struct err *e);
+/* Calls `each` for the VMs whose volumes have layers that are being deleted. */
+int layer_store_each_leftover(struct db *db,
+        int (*each)(struct db *db, void *arg, const char *vm_id, struct err *e), void *arg,
+        struct err *e);
 /* The copies of an image. */
 int layer_store_of_image(
         struct db *db, const char *image_id, struct layer_list *ret_list, struct err *e);
@@ -98,8 +102,18 @@ int layer_chain_check(const struct layer_chain *chain, const struct driver *driv
 /* Lane thread: makes layers[0]'s file, empty, standing on layers[1] if there is one. Existing: success. */
 int layer_chain_create_top(const struct layer_chain *chain, bool preallocate,
         const struct driver *driver, struct driver_connection *c, struct err *e);
-/* Lane thread: removes layers[0]'s file. Missing: success. */
+/*
+ * Lane thread: whether layers[0] stands on nothing, whatever is recorded: the header of a qcow2 file is QEMU's, and it writes
+ * there that nothing is below only when a pull is complete.
+ */
+int layer_chain_is_flat(const struct layer_chain *chain, const struct driver *driver,
+        struct driver_connection *c, bool *ret_flat, struct err *e);
+/* Lane thread: removes layers[0]'s file. Missing: success. ERR_IN_USE names the domain, whosever it is, that runs with it
+ * or was suspended with it. */
 int layer_chain_delete_top(const struct layer_chain *chain, const struct driver *driver,
+        struct driver_connection *c, struct err *e);
+/* The same for a file of ours by its name in its pool. The one place where layers' and images' files are deleted. */
+int layer_file_delete(const struct pool_access *pool, const char *file, const struct driver *driver,
         struct driver_connection *c, struct err *e);
 /* Lane thread: removes the files of all layers of a volume, whatever shape they form. `db`: the thread's reader. */
 int layer_delete_all_of_volume(struct db *db, const char *volume_id, const struct driver *driver,

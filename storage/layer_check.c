@@ -112,6 +112,25 @@ int layer_chain_check(const struct layer_chain *chain, const struct driver *driv
 	return 0;
 }
 
+int layer_chain_is_flat(const struct layer_chain *chain, const struct driver *driver,
+        struct driver_connection *c, bool *ret_flat, struct err *e)
+{
+	const struct pool_access *pool = chain->pools[0];
+	struct volume_info info CLEANUP(volume_info_done) = {0};
+	*ret_flat = chain->len == 1;
+	bool is_told = pool->kind->libvirt_type && driver->volume_get && driver->volume_list &&
+	               str_equal(chain->layers[0].format, "qcow2");
+	if (*ret_flat || !is_told)
+		return 0;
+	int rc = pool_access_ensure(pool, driver, c, e);
+	if (rc == 0)
+		rc = refresh(pool, driver, c, e);
+	if (rc == 0)
+		rc = driver->volume_get(c, pool->libvirt_name, chain->layers[0].file, &info, e);
+	*ret_flat = rc == 0 && str_equal(info.format, "qcow2") && !info.backing_path;
+	return rc;
+}
+
 static int refuse(const struct pool_access *pool, struct err *e)
 {
 	return err_set(e, ERR_UNSUPPORTED, "Berth cannot make or delete volumes in pool %s (%s)",
@@ -140,6 +159,35 @@ int layer_chain_create_top(const struct layer_chain *chain, bool preallocate,
 	return rc < 0 ? rc : driver->volume_create(c, pool->libvirt_name, &config, e);
 }
 
+/* Whatever the rows say: what a domain of the host has open, or goes on with when it is resumed, stays. */
+static int refuse_used(
+        const char *path, const struct driver *driver, struct driver_connection *c, struct err *e)
+{
+	char *user CLEANUP(cleanup_free) = NULL;
+	int rc = driver->find_user ? driver->find_user(c, path, &user, e) : 0;
+	if (rc < 0 || !user)
+		return rc;
+	err_set(e, ERR_IN_USE, "%s is not deleted: domain %s has it in use", path, user);
+	return err_hint(e, "it runs with it, or was suspended with it: stop it first");
+}
+
+int layer_file_delete(const struct pool_access *pool, const char *file, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct domain_source source;
+	char *path CLEANUP(cleanup_free) = NULL;
+	pool_access_source(pool, file, "raw", &source, &path);
+	int rc = pool_access_ensure(pool, driver, c, e);
+	if (rc == 0)
+		rc = refuse_used(path, driver, c, e);
+	if (rc == 0)
+		rc = driver->volume_delete(c, pool->libvirt_name, file, e);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	err_clear(e);
+	return 0;
+}
+
 int layer_chain_delete_top(const struct layer_chain *chain, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
@@ -148,13 +196,7 @@ int layer_chain_delete_top(const struct layer_chain *chain, const struct driver 
 	if (!pool->kind->libvirt_type || pool->kind->flags & POOL_ADOPT_ONLY ||
 	        !driver->volume_delete)
 		return 0;
-	int rc = pool_access_ensure(pool, driver, c, e);
-	if (rc == 0)
-		rc = driver->volume_delete(c, pool->libvirt_name, chain->layers[0].file, e);
-	if (rc != ERR_NOT_FOUND)
-		return rc;
-	err_clear(e);
-	return 0;
+	return layer_file_delete(pool, chain->layers[0].file, driver, c, e);
 }
 
 int layer_delete_all_of_volume(struct db *db, const char *volume_id, const struct driver *driver,

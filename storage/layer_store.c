@@ -31,6 +31,10 @@ SQL(layer_update_file, 0,
         "UPDATE layer SET file = ?2, format = ?3, backing_id = ?4, drift = '' WHERE id = ?1");
 SQL(layer_delete_row, 0, "DELETE FROM layer WHERE id = ?");
 
+SQL(layer_leftovers, SQL_SCAN, /* once a minute */
+        "SELECT DISTINCT volume.vm_id FROM layer JOIN volume ON volume.id = layer.volume_id "
+        "WHERE layer.state = 'deleting' AND volume.state = 'ready' AND volume.vm_id IS NOT NULL");
+
 void layer_row_done(struct layer_row *row)
 {
 	free(row->file);
@@ -166,4 +170,18 @@ int layer_store_set_file(struct db *db, const char *id, const char *file, const 
 int layer_store_delete(struct db *db, const char *id, struct err *e)
 {
 	return db_run(db, &layer_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
+}
+
+int layer_store_each_leftover(struct db *db,
+        int (*each)(struct db *db, void *arg, const char *vm_id, struct err *e), void *arg,
+        struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_query(db, &layer_leftovers, SQL_BINDS(), &s, e);
+	if (rc < 0)
+		return rc;
+	while ((rc = statement_step(s, e)) > 0)
+		if ((rc = each(db, arg, statement_text(s, 0), e)) < 0)
+			return rc;
+	return rc;
 }

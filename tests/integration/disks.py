@@ -191,8 +191,9 @@ def new_daemon(daemon, virt):
     return daemon.local
 
 
-def kill_at(daemon, fault, act):
-    """Stops the daemon, lets it kill itself at `fault` during act(api), starts it again; answers what act answered."""
+def kill_at(daemon, fault, act, meanwhile=None):
+    """Stops the daemon, lets it kill itself at `fault` during act(api), runs meanwhile(), starts it again; answers what act
+    answered."""
     daemon.stop()
     start_with_host(daemon, fault)
 
@@ -206,6 +207,8 @@ def kill_at(daemon, fault, act):
         daemon.process.wait(90)
         answer = asked.result(90)
     assert daemon.process.returncode == -9, fault
+    if meanwhile:
+        meanwhile()
     start_with_host(daemon)
     wait_quiet(daemon.local)
     return answer

@@ -377,6 +377,29 @@ static void test_chain_of_a_running_disk_has_numbers(void **state)
 	assert_int_equal(domain_xml_read_chain(live, "data", &chain, NULL), ERR_NOT_FOUND);
 }
 
+static void test_a_layer_is_named_wherever_in_a_chain_or_a_copy_it_is(void **state)
+{
+	(void)state;
+	static const char xml[] =
+	        "<domain><description>/p/text</description><devices>"
+	        "<disk type='file'><source file='/p/top'/><backingStore type='file'>"
+	        "<source file='/p/a&amp;b'/><backingStore type='network'>"
+	        "<source protocol='rbd' "
+	        "name='vm/low'/><backingStore/></backingStore></backingStore>"
+	        "<mirror type='file'><source file='/p/copy'/><backingStore type='file'>"
+	        "<source file='/p/below'/></backingStore></mirror></disk>"
+	        "<disk type='block' device='cdrom'><source dev='/dev/x'/></disk>"
+	        "</devices></domain>";
+	static const char *const named[] = {
+	        "/p/top", "/p/a&b", "vm/low", "/p/copy", "/p/below", "/dev/x"};
+	static const char *const others[] = {"/p/text", "/q/top", "top", "/p/to", "/p/a&amp;b"};
+	for (size_t i = 0; i < ARRAY_LEN(named); i++)
+		assert_true(domain_xml_names_layer(xml, named[i]));
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		assert_false(domain_xml_names_layer(xml, others[i]));
+	assert_false(domain_xml_names_layer("<x>/p/top</x>", "/p/top"));
+}
+
 /* --- carriers --- */
 
 static void test_carrier_has_disks_and_nothing_else(void **state)
@@ -440,6 +463,7 @@ int main(void)
 	        cmocka_unit_test(test_replacing_all_chains_by_themselves_changes_nothing),
 	        cmocka_unit_test(test_unknown_disk_in_saved_memory_is_refused),
 	        cmocka_unit_test(test_chain_of_a_running_disk_has_numbers),
+	        cmocka_unit_test(test_a_layer_is_named_wherever_in_a_chain_or_a_copy_it_is),
 	        cmocka_unit_test(test_carrier_has_disks_and_nothing_else),
 	        cmocka_unit_test(test_carrier_of_another_architecture_has_its_machine),
 	};

@@ -128,6 +128,47 @@ static void test_copy_pivots_to_its_target(void **state)
 	assert_chain(v, COPY);
 }
 
+/* Defines the domain, persistent, with its disk on these layers. */
+static void define_on(struct volume_world *v, const struct domain_source *layers, size_t n)
+{
+	const struct domain_disk disk = {.name = "root",
+	        .kind = DOMAIN_DISK,
+	        .bus = "virtio",
+	        .chain = layers,
+	        .n_chain = n};
+	const struct domain_carrier domain = {.id = WORLD_VM,
+	        .name = "web",
+	        .domain_type = "qemu",
+	        .architecture = "x86_64",
+	        .machine = "q35",
+	        .disks = &disk,
+	        .n_disks = 1};
+	char *xml CLEANUP(cleanup_free) = NULL;
+	assert_int_equal(domain_xml_build_carrier(&domain, &xml, &v->base->e), 0);
+	WORLD_ASK(c, assert_int_equal(driver_fake.define(c, xml, &e_), 0));
+}
+
+static void test_domain_whose_definition_could_not_follow_does_not_go_over(void **state)
+{
+	struct volume_world *v = *state;
+	struct world_job job = {0};
+	char *xml CLEANUP(cleanup_free) = copy_xml();
+	WORLD_ASK(c, assert_int_equal(driver_fake.destroy(c, WORLD_VM, &e_), 0));
+	define_on(v, chain, 3);
+	WORLD_ASK(c, assert_int_equal(driver_fake.start(c, WORLD_VM, &e_), 0));
+	define_on(v, chain + 1, 2);
+	script.kind = BLOCK_WORK_COPY;
+	script.target_xml = xml;
+	script.target_path = COPY;
+	begin_and_end(v, "failed", &job);
+	assert_chain(v, TOP " " MIDDLE " " BASE);
+	assert_int_equal(fake_host_count_calls("h1", "block_copy"), 0);
+	define_on(v, chain, 3);
+	ended = 0;
+	begin_and_end(v, "succeeded", &job);
+	assert_chain(v, COPY);
+}
+
 static void test_clone_leaves_the_domain_on_its_source(void **state)
 {
 	struct volume_world *v = *state;
@@ -316,6 +357,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        TEST(test_copy_pivots_to_its_target),
+	        TEST(test_domain_whose_definition_could_not_follow_does_not_go_over),
 	        TEST(test_clone_leaves_the_domain_on_its_source),
 	        TEST(test_active_commit_and_commit_in_the_midst_and_pull_shorten_the_chain),
 	        TEST(test_pull_takes_in_what_is_above_its_base),

@@ -2,6 +2,8 @@
 /* Volumes over the fake driver: row and file come and go together, whatever fails in between. */
 #include "tests/unit/storage/volume_world.h"
 
+#include "hypervisor/domain_xml.h"
+
 #include "storage/volume_store.h"
 
 struct attach_job {
@@ -154,6 +156,52 @@ static void test_deleted_volume_leaves_neither_row_nor_file(void **state)
 	assert_int_equal(world_count_files(v), 0);
 }
 
+/* A domain that no row knows of, with that file. */
+static void start_stranger(struct volume_world *v, const char *path)
+{
+	const struct domain_source source = {
+	        .type = DOMAIN_SOURCE_FILE, .path = path, .format = "qcow2"};
+	const struct domain_disk disk = {
+	        .name = "x", .kind = DOMAIN_DISK, .bus = "virtio", .chain = &source, .n_chain = 1};
+	const struct domain_carrier domain = {.id = WORLD_VM,
+	        .name = "stranger",
+	        .domain_type = "qemu",
+	        .architecture = "x86_64",
+	        .machine = "q35",
+	        .disks = &disk,
+	        .n_disks = 1};
+	char *xml CLEANUP(cleanup_free) = NULL;
+	assert_int_equal(domain_xml_build_carrier(&domain, &xml, &v->base->e), 0);
+	WORLD_ASK(c, assert_int_equal(driver_fake.define(c, xml, &e_), 0));
+	WORLD_ASK(c, assert_int_equal(driver_fake.start(c, WORLD_VM, &e_), 0));
+}
+
+static void assert_not_deleted(struct volume_world *v, const char *id)
+{
+	struct world_job job;
+	assert_int_equal(delete_volume(v, id, &job), 0);
+	world_assert_ends(v, job.operation, "failed");
+	world_assert_error(v, job.operation, "domain stranger has it in use");
+	assert_int_equal(world_count_files(v), 1);
+}
+
+static void test_file_that_a_domain_runs_with_or_was_suspended_with_is_not_deleted(void **state)
+{
+	struct volume_world *v = *state;
+	struct world_job made, deleted;
+	assert_int_equal(create(v, "data", 64 * MIB, &made), 0);
+	world_assert_ends(v, made.operation, "succeeded");
+	char *path CLEANUP(cleanup_free) = str_format("/pool/%s.qcow2", made.made);
+	start_stranger(v, path);
+	assert_not_deleted(v, made.made);
+	WORLD_ASK(c, assert_int_equal(driver_fake.managed_save(c, WORLD_VM, &e_), 0));
+	assert_not_deleted(v, made.made);
+	WORLD_ASK(c, assert_int_equal(driver_fake.managed_save_remove(c, WORLD_VM, &e_), 0));
+	assert_int_equal(delete_volume(v, made.made, &deleted), 0);
+	world_assert_ends(v, deleted.operation, "succeeded");
+	assert_int_equal(world_count_files(v), 0);
+}
+
 static void test_volume_of_a_vm_is_not_deleted_and_the_vm_is_named(void **state)
 {
 	struct volume_world *v = *state;
@@ -300,6 +348,7 @@ int main(void)
 	        WORLD_TEST(test_creation_is_taken_up_again_after_a_restart),
 	        WORLD_TEST(test_taken_name_and_odd_size_and_unknown_pool_are_refused),
 	        WORLD_TEST(test_deleted_volume_leaves_neither_row_nor_file),
+	        WORLD_TEST(test_file_that_a_domain_runs_with_or_was_suspended_with_is_not_deleted),
 	        WORLD_TEST(test_volume_of_a_vm_is_not_deleted_and_the_vm_is_named),
 	        WORLD_TEST(test_volume_at_work_is_not_deleted),
 	        WORLD_TEST(test_failed_deletion_can_be_asked_for_again),
