@@ -171,5 +171,8 @@ int operation_find_busy(struct db *db, const char *queue, char ret_id[UUID_TEXT_
 /* As above, but for operations of the kinds in `but` (NULL-terminated). */
 int operation_find_busy_but(struct db *db, const char *queue, const char *const *but,
         char ret_id[UUID_TEXT_SIZE], char ret_kind[64], struct err *e);
+/* As above, but only of that kind. */
+int operation_find_kind(struct db *db, const char *queue, const char *kind,
+        char ret_id[UUID_TEXT_SIZE], struct err *e);
 /* Forgets operations that ended before `before_ms`. Writer thread. */
 int operation_prune(struct db *db, int64_t before_ms, struct err *e);
