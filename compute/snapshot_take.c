@@ -113,6 +113,22 @@ static int build_xml(struct shot *shot, char **ret_xml, struct err *e)
 	                        overlays, shot->disks.len, path, shot->info.live_xml, ret_xml, e);
 }
 
+/* The new layers stand on the recorded ones, so QEMU must, too. */
+static int check_tops(struct shot *shot, struct err *e)
+{
+	const struct vm_plan *plan = &shot->call->plan;
+	int rc = 0;
+	for (size_t i = 0; i < plan->n_volumes && rc == 0; i++) {
+		char *top CLEANUP(cleanup_free) = NULL;
+		const char *disk = plan->volumes[i].disk;
+		rc = snapshot_find_top(&shot->info, disk, shot->driver, shot->c, &top, e);
+		if (rc == 0 && top && !str_equal(top, plan->chains[i].paths[0]))
+			rc = snapshot_refuse_drift(
+			        plan->row.name, disk, (char *[]){top, NULL}, &plan->chains[i], e);
+	}
+	return rc;
+}
+
 static int take(struct shot *shot, struct err *e)
 {
 	char *xml CLEANUP(cleanup_free) = NULL;
@@ -121,14 +137,16 @@ static int take(struct shot *shot, struct err *e)
 		return err_set(e, ERR_UNSUPPORTED, "the host's hypervisor takes no snapshots");
 	if (shot->disks.len == 0 && !shot->row.memory_file)
 		return 0; /* nothing of it is in motion */
-	int rc = build_xml(shot, &xml, e);
+	int rc = check_tops(shot, e);
+	if (rc == 0)
+		rc = build_xml(shot, &xml, e);
 	if (rc == 0)
 		rc = shot->driver->snapshot_create(shot->c, shot->call->vm_id, xml, flags, e);
 	return rc < 0 ? explain_memory(shot, rc, e) : 0;
 }
 
-/* The definition with the new layers on top. */
-static int define(struct shot *shot, struct err *e)
+/* The plan gets the new layers on top; called again, it is as it was. */
+static void swap_chains(struct shot *shot)
 {
 	struct vm_plan *plan = &shot->call->plan;
 	for (size_t i = 0; i < shot->disks.len; i++)
@@ -139,7 +157,39 @@ static int define(struct shot *shot, struct err *e)
 				plan->chains[j] = shot->overlays[i];
 				shot->overlays[i] = before;
 			}
+}
+
+static int define_recorded(struct shot *shot, struct err *e)
+{
+	const struct vm_plan *plan = &shot->call->plan;
 	return vm_domain_define(plan, &plan->spec, &shot->call->platform, shot->driver, shot->c, e);
+}
+
+static int define(struct shot *shot, struct err *e)
+{
+	swap_chains(shot);
+	int rc = define_recorded(shot, e);
+	swap_chains(shot);
+	return rc;
+}
+
+/*
+ * Of a VM that was started meanwhile all disks are on the new layers, or none is: then it writes where the snapshot would
+ * be, and is taken as one that runs.
+ */
+static int check_started(struct shot *shot, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	int rc = shot->driver->get_domain(shot->c, shot->call->vm_id, &info, e);
+	if (rc < 0 || !snapshot_has_process(&info))
+		return rc;
+	domain_info_done(&shot->info);
+	shot->info = info;
+	info = (struct domain_info){0};
+	bool switched = false;
+	rc = has_switched(shot, &switched, e);
+	shot->call->again = rc == 0 && !switched;
+	return rc;
 }
 
 static void note_memory_size(struct shot *shot)
@@ -199,8 +249,11 @@ int snapshot_take_switch(struct vm_call *call, const struct driver *driver,
 		rc = switch_over(&shot, e);
 	if (rc < 0 || call->again)
 		return rc;
+	bool ran = snapshot_has_process(&shot.info);
 	rc = define(&shot, e);
-	if (rc < 0)
+	if (rc == 0 && !ran)
+		rc = check_started(&shot, e);
+	if (rc < 0 || call->again)
 		return rc;
 	note_memory_size(&shot);
 	return vm_call_look(call, driver, c, e);
@@ -219,13 +272,10 @@ int snapshot_take_settle(struct vm_call *call, const struct driver *driver,
 	}
 	if (rc == 0)
 		rc = has_switched(&shot, &switched, e);
-	/* Of a stopped VM only the definition went over: it goes back to what is recorded. */
-	if (rc == 0 && switched && shot.row.kind == SNAPSHOT_STOPPED &&
-	        !snapshot_has_process(&shot.info))
-		return vm_domain_define(
-		        &call->plan, &call->plan.spec, &call->platform, driver, c, e);
-	if (rc == 0 && switched)
-		rc = define(&shot, e);
+	if (rc < 0)
+		return rc;
+	/* The definition may have gone over without the process, and a guest that has stopped may have run on it. */
+	rc = switched ? define(&shot, e) : define_recorded(&shot, e);
 	json_object_set_new(call->input, "switched", json_boolean(switched));
 	return rc;
 }
