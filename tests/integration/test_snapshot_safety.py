@@ -118,3 +118,30 @@ def test_a_vm_started_by_others_amid_a_revert_never_runs_on_what_was_given_up(sc
         assert world.hash() == held
     finally:
         daemon.kill()
+
+
+# ---------------------------------------------------------------- lost quiescing
+
+def test_what_was_taken_without_being_quiesced_is_merged_while_the_guest_runs(scratch, virt):
+    """Killed once QEMU has gone over: nobody can say any more that the guest stayed frozen."""
+    daemon = daemon_for([virt], scratch).start()
+    try:
+        add_host(daemon.local, "h1", virt.uri)
+        world = World(daemon, virt)
+        world.write(0)
+        now = world.hash()
+        daemon.stop()
+        start_with_host(daemon, "snapshot.create/switch:after")
+        with pytest.raises(OSError):
+            world.snapshot("lost", quiesce=True)
+        daemon.process.wait(60)
+        start_with_host(daemon)
+        wait_quiet(daemon.local)
+        operations = {o["kind"]: o for o in daemon.local.get("/operations?page_size=100")["items"]}
+        assert operations["snapshot.create"]["error"]["code"] == "deadline_exceeded", operations
+        assert operations["snapshot.delete"]["state"] == "succeeded", operations
+        assert world.snapshots() == {} and world.power() == "running" and world.hash() == now
+        assert len(world.files()) == 1
+        world.check()
+    finally:
+        daemon.kill()
