@@ -617,6 +617,8 @@ void freeze_guard_end(struct operation *op, const char *vm_id, freeze_guard_done
 		return;
 	}
 	g->state = GUARD_THAWING;
+	if (g->process.fd < 0)
+		return; /* it ended without a word; the timer that waits for the process answers */
 	send(g->process.fd, "{}", 2, MSG_NOSIGNAL);
 	set_timer(g, THAWED_MS, on_thaw_late);
 }
