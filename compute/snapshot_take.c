@@ -219,6 +219,11 @@ static int note_kind(struct shot *shot, struct err *e)
 	/* A group pauses its members for the moment. */
 	bool is_ours = json_object_get(shot->call->input, "group") != NULL &&
 	               shot->row.power == POWER_RUNNING;
+	if (is_ours && runs && shot->info.state != DOMAIN_PAUSED &&
+	        !json_is_true(json_object_get(shot->call->input, "quiesce")))
+		return err_set(e, ERR_WRONG_STATE,
+		        "VM %s was resumed by someone else: the group would not show one moment",
+		        shot->call->plan.row.name);
 	bool is_paused = shot->info.state == DOMAIN_PAUSED && !is_ours;
 	enum vm_power power = !runs ? POWER_STOPPED : is_paused ? POWER_PAUSED : POWER_RUNNING;
 	json_object_set_new(shot->call->input, "kind", json_integer(kind));

@@ -176,6 +176,25 @@ static void test_the_definition_goes_back_when_the_process_has_not_gone_over(voi
 	assert_non_null(strstr(info.xml, "/p/top"));
 }
 
+/* A group's member shows the others' moment only while it stands still. */
+static void test_a_groups_member_that_someone_has_resumed_is_not_taken(void **state)
+{
+	struct lab *lab = *state;
+	char overlay[UUID_TEXT_SIZE];
+	struct err e = {0};
+	begin_snapshot(lab, overlay);
+	exec(lab->w, "UPDATE snapshot SET kind = 'disk', power = 'running'");
+	fake_domain_foreign_start(FAKE_HOST, VM);
+	for (int quiesce = 0; quiesce <= 1; quiesce++) {
+		struct vm_call call CLEANUP(call_done) = call_make(lab);
+		json_object_set_new(call.input, "group", json_string(GROUP));
+		json_object_set_new(call.input, "quiesce", json_boolean(quiesce));
+		int rc = snapshot_take_switch(&call, &lab->driver, lab->c, &e);
+		assert_int_equal(rc, quiesce ? 0 : ERR_WRONG_STATE);
+	}
+	assert_non_null(strstr(e.message, "resumed"));
+}
+
 /* ---- drift ---- */
 
 static int foreign_chain(struct driver_connection *c, const char *id, const char *disk,
@@ -300,6 +319,7 @@ int main(void)
 	        TEST(test_a_vm_started_before_its_new_definition_is_taken_as_one_that_runs),
 	        TEST(test_a_vm_started_after_its_new_definition_does_no_harm),
 	        TEST(test_the_definition_goes_back_when_the_process_has_not_gone_over),
+	        TEST(test_a_groups_member_that_someone_has_resumed_is_not_taken),
 	        TEST(test_layers_of_a_vm_that_runs_on_others_are_left_alone),
 	        TEST(test_no_snapshot_is_put_on_a_layer_that_the_vm_does_not_write),
 	        TEST(test_a_live_chain_is_the_recorded_one_or_lacks_one_layer_or_is_another),
