@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "compute/snapshot_graph.h"
 #include "compute/snapshot_internal.h"
+#include "compute/snapshot_policy_store.h"
 
 static int64_t count(struct world *w, const char *sql)
 {
@@ -219,7 +220,7 @@ static size_t count_sweepable(struct world *w, int64_t since_ms)
 	return n;
 }
 
-static void test_a_vm_is_swept_once_after_each_stop(void **state)
+static void test_a_vm_is_swept_once_after_each_stop_and_when_its_host_comes_back(void **state)
 {
 	struct world *w = *state;
 	add(w, S1, "a", NULL, BASE, 1);
@@ -228,8 +229,40 @@ static void test_a_vm_is_swept_once_after_each_stop(void **state)
 	assert_int_equal(count_sweepable(w, 0), 1);
 	assert_int_equal(count_sweepable(w, 100), 1);
 	assert_int_equal(count_sweepable(w, 101), 0); /* it stopped before */
+	exec(w, "UPDATE host SET state_since = 101"); /* it was away */
+	assert_int_equal(count_sweepable(w, 101), 1);
+	assert_int_equal(count_sweepable(w, 102), 0);
 	exec(w, "UPDATE vm SET power = 'running'");
 	assert_int_equal(count_sweepable(w, 0), 0);
+}
+
+/* ---- expiry ---- */
+
+static size_t count_expired(struct world *w)
+{
+	struct snapshot_ids ids CLEANUP(snapshot_ids_done) = {0};
+	must(snapshot_policy_store_expired(w->db, 100, &ids, &w->e), &w->e);
+	return ids.len;
+}
+
+static void test_an_expired_snapshot_is_deleted_once_and_not_while_its_vm_is_suspended(void **state)
+{
+	struct world *w = *state;
+	add(w, S1, "a", NULL, BASE, 1);
+	assert_int_equal(count_expired(w), 0);
+	exec(w, "UPDATE snapshot SET expires_at = 100");
+	assert_int_equal(count_expired(w), 1);
+	exec(w, "UPDATE vm SET power = 'suspended'");
+	assert_int_equal(count_expired(w), 0);
+	exec(w, "UPDATE vm SET power = 'running'");
+	/* Its deletion waits in line, for hours perhaps. */
+	exec(w, "INSERT INTO operation (id, kind, target_kind, target_id, target_name, queue, seq, "
+	        "state, input, phase, requested_by, request_id, deadline, created_at) VALUES ('o', "
+	        "'snapshot.delete', 'vm', '" VM "', 'g', '" VM
+	        "', 1, 'queued', '{}', '', 'berth', '', 0, 0)");
+	assert_int_equal(count_expired(w), 0);
+	exec(w, "UPDATE operation SET ended_at = 1");
+	assert_int_equal(count_expired(w), 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -249,7 +282,8 @@ int main(void)
 	        TEST(test_a_pool_that_holds_no_files_is_named),
 	        TEST(test_a_chain_that_would_become_too_long_is_refused_with_the_numbers),
 	        TEST(test_a_disk_that_drifted_is_refused),
-	        TEST(test_a_vm_is_swept_once_after_each_stop),
+	        TEST(test_a_vm_is_swept_once_after_each_stop_and_when_its_host_comes_back),
+	        TEST(test_an_expired_snapshot_is_deleted_once_and_not_while_its_vm_is_suspended),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
