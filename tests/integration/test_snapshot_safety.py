@@ -145,3 +145,24 @@ def test_what_was_taken_without_being_quiesced_is_merged_while_the_guest_runs(sc
         world.check()
     finally:
         daemon.kill()
+
+
+# ---------------------------------------------------------------- policies and kills
+
+def test_a_policys_run_waits_for_the_snapshots_it_had_asked_for_before_a_kill(scratch, virt):
+    daemon = daemon_for([virt], scratch).start()
+    try:
+        add_host(daemon.local, "h1", virt.uri)
+        daemon.local.act("POST", "/vms", small_vm("g", disks={"d": {"size_bytes": MIB}}))
+        policy(daemon.local, selector={"vms": ["g"]})
+        daemon.stop()
+        start_with_host(daemon, "snapshot.create/files:before")
+        with pytest.raises(OSError):
+            run(daemon.local)
+        daemon.process.wait(60)
+        start_with_host(daemon)
+        wait_quiet(daemon.local)
+        result = daemon.local.get("/snapshot-policies/nightly")["last_result"]
+        assert result["snapshots"] == 1 and result["failed"] == {} and result["state"] == "succeeded", result
+    finally:
+        daemon.kill()
