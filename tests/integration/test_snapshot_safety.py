@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must never happen to layers that someone still reads or writes, whoever starts or suspends the VM meanwhile."""
 import os
+import sqlite3
 
 import pytest
 
@@ -164,5 +165,33 @@ def test_a_policys_run_waits_for_the_snapshots_it_had_asked_for_before_a_kill(sc
         wait_quiet(daemon.local)
         result = daemon.local.get("/snapshot-policies/nightly")["last_result"]
         assert result["snapshots"] == 1 and result["failed"] == {} and result["state"] == "succeeded", result
+    finally:
+        daemon.kill()
+
+
+# ---------------------------------------------------------------- groups and kills
+
+def test_a_group_given_up_amid_its_moment_leaves_no_snapshot_behind(scratch, virt):
+    """Cancelled just before the kill, while its members were past return: they end well, and are deleted then."""
+    daemon = daemon_for([virt], scratch).start()
+    try:
+        add_host(daemon.local, "h1", virt.uri)
+        for name in ("a", "b"):
+            daemon.local.act("POST", "/vms", small_vm(name, disks={"d": {"size_bytes": MIB}}))
+        daemon.stop()
+        start_with_host(daemon, "snapshot.create/switch:before")
+        with pytest.raises(OSError):
+            daemon.local.act("POST", "/snapshot-groups", {"name": "pair", "vms": ["a", "b"]})
+        daemon.process.wait(60)
+        with sqlite3.connect(f"{daemon.state_dir}/berth.db") as database:
+            database.execute("UPDATE operation SET cancel = 1 WHERE kind = 'snapshot_group.create'")
+        start_with_host(daemon)
+        wait_quiet(daemon.local)
+        states = [o["state"] for o in daemon.local.get("/operations?page_size=100")["items"]
+                  if o["kind"] == "snapshot_group.create"]
+        assert states == ["cancelled"]
+        assert daemon.local.request("GET", "/snapshot-groups/pair").status == 404
+        for name in ("a", "b"):
+            assert daemon.local.get(f"/vms/{name}/snapshots")["items"] == [], name
     finally:
         daemon.kill()
