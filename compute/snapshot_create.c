@@ -314,7 +314,9 @@ static void on_again(void *arg)
 	struct operation *op = again->op;
 	loop_timer_free(again->timer);
 	free(again);
-	if (!operation_is_abandoned(op))
+	if (operation_is_abandoned(op))
+		operation_step_done(op, ERR_CANCELLED, NULL);
+	else
 		run_switch(op);
 }
 
@@ -375,7 +377,8 @@ static int delete_taken(
 	int rc = snapshot_store_drop_memory(db, row->id, e);
 	if (rc == 0)
 		rc = vm_store_get(db, row->vm_id, &vm, e);
-	if (rc < 0 || snapshot_check_vm(db, &vm, &ourselves, NULL) < 0)
+	if (rc < 0 || snapshot_check_vm(db, &vm, &ourselves, NULL) < 0 ||
+	        snapshot_check_awake(db, &vm, "", NULL) < 0)
 		return rc; /* the sweep does it */
 	return snapshot_delete(db, vms, &vm, row, &ourselves, operation, e);
 }
