@@ -86,7 +86,7 @@ static int check_awake(struct vm_call *call, const struct driver *driver,
 static int plan(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
         struct err *e)
 {
-	struct db *db;
+	struct db *db = NULL;
 	struct snapshot_revert_view view CLEANUP(snapshot_revert_view_done) = {0};
 	int rc = check_awake(call, driver, c, e);
 	if (rc == 0)
