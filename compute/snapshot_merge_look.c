@@ -89,6 +89,13 @@ enum chain_match snapshot_merge_match(
 	return i + 1 < n && gone == n && !live[n - 1] ? CHAIN_MERGED : CHAIN_OTHER;
 }
 
+/* The medium of a drive may be changed by others, or wait for the next start: it is nothing that is merged. */
+static bool is_written(const struct look *look, const struct volume_row *volume)
+{
+	const struct vm_disk *disk = vm_spec_find_disk(&look->call->plan.spec, volume->disk);
+	return disk && disk->kind == VM_DISK_DISK;
+}
+
 static int compare_live(struct look *look, const struct volume_row *volume,
         const struct layer_chain *chain, struct err *e)
 {
@@ -101,7 +108,7 @@ static int compare_live(struct look *look, const struct volume_row *volume,
 	        rc < 0 ? CHAIN_SAME : snapshot_merge_match(paths, chain->paths, chain->len, &upper);
 	if (match == CHAIN_MERGED)
 		rc = note_merged(look, volume, chain, upper, e);
-	else if (match == CHAIN_OTHER)
+	else if (match == CHAIN_OTHER && is_written(look, volume))
 		rc = snapshot_refuse_drift(
 		        look->call->plan.row.name, volume->disk, paths, chain, e);
 	for (size_t j = 0; paths && paths[j]; j++)

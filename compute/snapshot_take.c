@@ -114,19 +114,16 @@ static int build_xml(struct shot *shot, char **ret_xml, struct err *e)
 }
 
 /* The new layers stand on the recorded ones, so QEMU must, too. */
-static int check_tops(struct shot *shot, struct err *e)
+static int check_top(struct shot *shot, size_t i, struct err *e)
 {
 	const struct vm_plan *plan = &shot->call->plan;
-	int rc = 0;
-	for (size_t i = 0; i < plan->n_volumes && rc == 0; i++) {
-		char *top CLEANUP(cleanup_free) = NULL;
-		const char *disk = plan->volumes[i].disk;
-		rc = snapshot_find_top(&shot->info, disk, shot->driver, shot->c, &top, e);
-		if (rc == 0 && top && !str_equal(top, plan->chains[i].paths[0]))
-			rc = snapshot_refuse_drift(
-			        plan->row.name, disk, (char *[]){top, NULL}, &plan->chains[i], e);
-	}
-	return rc;
+	const struct snapshot_disk *disk = &shot->disks.items[i];
+	const struct layer_chain *chain = vm_plan_chain(plan, disk->disk);
+	char *top CLEANUP(cleanup_free) = NULL;
+	int rc = snapshot_find_top(&shot->info, disk->disk, shot->driver, shot->c, &top, e);
+	if (rc < 0 || !top || !chain || str_equal(top, chain->paths[0]))
+		return rc;
+	return snapshot_refuse_drift(plan->row.name, disk->disk, (char *[]){top, NULL}, chain, e);
 }
 
 static int take(struct shot *shot, struct err *e)
@@ -137,7 +134,9 @@ static int take(struct shot *shot, struct err *e)
 		return err_set(e, ERR_UNSUPPORTED, "the host's hypervisor takes no snapshots");
 	if (shot->disks.len == 0 && !shot->row.memory_file)
 		return 0; /* nothing of it is in motion */
-	int rc = check_tops(shot, e);
+	int rc = 0;
+	for (size_t i = 0; i < shot->disks.len && rc == 0; i++)
+		rc = check_top(shot, i, e);
 	if (rc == 0)
 		rc = build_xml(shot, &xml, e);
 	if (rc == 0)

@@ -234,6 +234,17 @@ static void test_layers_of_a_vm_that_runs_on_others_are_left_alone(void **state)
 	}
 }
 
+static void test_a_medium_that_others_have_changed_holds_up_no_merge(void **state)
+{
+	struct lab *lab = *state;
+	exec(lab->w, "UPDATE vm SET spec = replace(spec, '\"disk\",', '\"cdrom\",')");
+	fake_domain_foreign_start(FAKE_HOST, VM);
+	lab->driver.disk_chain = foreign_chain;
+	struct vm_call call CLEANUP(call_done) = call_make(lab);
+	must(snapshot_merge_looks[SNAPSHOT_MERGE_ALL](&call, &lab->driver, lab->c, &lab->w->e),
+	        &lab->w->e);
+}
+
 static void test_no_snapshot_is_put_on_a_layer_that_the_vm_does_not_write(void **state)
 {
 	struct lab *lab = *state;
@@ -321,6 +332,7 @@ int main(void)
 	        TEST(test_the_definition_goes_back_when_the_process_has_not_gone_over),
 	        TEST(test_a_groups_member_that_someone_has_resumed_is_not_taken),
 	        TEST(test_layers_of_a_vm_that_runs_on_others_are_left_alone),
+	        TEST(test_a_medium_that_others_have_changed_holds_up_no_merge),
 	        TEST(test_no_snapshot_is_put_on_a_layer_that_the_vm_does_not_write),
 	        TEST(test_a_live_chain_is_the_recorded_one_or_lacks_one_layer_or_is_another),
 	        TEST(test_a_suspended_vm_keeps_the_layers_that_its_saved_memory_names),
