@@ -263,6 +263,13 @@ int snapshot_take_switch(struct vm_call *call, const struct driver *driver,
 	return vm_call_look(call, driver, c, e);
 }
 
+/* Whether the definition names layers that are about to go. */
+static bool is_defined(const struct shot *shot)
+{
+	return shot->disks.len > 0 && shot->overlays[0].len > 0 && shot->info.xml &&
+	       strstr(shot->info.xml, shot->overlays[0].sources[0].path);
+}
+
 /* Has it gone over, so that there is no way back? */
 int snapshot_take_settle(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
@@ -279,7 +286,10 @@ int snapshot_take_settle(struct vm_call *call, const struct driver *driver,
 	if (rc < 0)
 		return rc;
 	/* The definition may have gone over without the process, and a guest that has stopped may have run on it. */
-	rc = switched ? define(&shot, e) : define_recorded(&shot, e);
+	if (switched)
+		rc = define(&shot, e);
+	else if (is_defined(&shot))
+		rc = define_recorded(&shot, e);
 	json_object_set_new(call->input, "switched", json_boolean(switched));
 	return rc;
 }
