@@ -13,7 +13,8 @@
  *  volumes' own. Failure: all of it is gone.
  *
  * Whether QEMU has gone over is read from its chain, so a restart finds out: then it is completed. When it must be
- * undone after that moment, the snapshot is marked "deleting": its layers are merged as after any deletion.
+ * undone after that moment, the snapshot is marked "deleting", and its end creates the operation that deletes it. A quiesced
+ * one is given up before that moment if the guard has lost the guest by then.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /*
  * The operations of snapshot groups: both wait for the operations of the members.
  *
- *  create:  members   all must succeed          undo: those that are there are deleted
+ *  create:  members   all must succeed          undo: all end, and those that are there are deleted
  *  delete:  members
  */
 #include <stdlib.h>
