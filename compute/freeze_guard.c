@@ -314,13 +314,13 @@ static void take_thawed(struct freeze_guard *g, int rc, const struct err *e)
 }
 
 /* An agent that took longer than we wait: the process was told to thaw, and does. */
-static void take_frozen(struct freeze_guard *g)
+static void take_frozen(struct freeze_guard *g, int n)
 {
 	if (g->state != GUARD_FREEZING)
 		return;
 	loop_timer_free(TAKE(g->timer));
 	g->state = GUARD_FROZEN;
-	answer(g, 0, NULL);
+	answer(g, n, NULL);
 }
 
 static void take_refused(struct freeze_guard *g, bool may_freeze_yet, int rc, const struct err *e)
@@ -337,7 +337,7 @@ static void take_news(struct freeze_guard *g, const json_t *message)
 	struct err e = {0};
 	int rc = read_error(message, &e);
 	if (str_equal(news, "frozen"))
-		take_frozen(g);
+		take_frozen(g, (int)json_integer_value(json_object_get(message, "filesystems")));
 	else if (str_equal(news, "refused") || str_equal(news, "unanswered"))
 		take_refused(g, str_equal(news, "unanswered"), rc, &e);
 	else if (str_equal(news, "thawed"))
@@ -439,15 +439,17 @@ struct lane_ask {
 	struct freeze_guard *g;
 	char vm_id[UUID_TEXT_SIZE];
 	bool thaws;
+	int n; /* filesystems */
 };
 
 static int run_lane(
         const struct driver *driver, struct driver_connection *c, void *arg, struct err *e)
 {
-	const struct lane_ask *ask = arg;
+	struct lane_ask *ask = arg;
 	if (!driver->freeze || !driver->thaw)
 		return err_set(e, ERR_UNSUPPORTED, "driver %s cannot freeze guests", driver->name);
-	return ask->thaws ? driver->thaw(c, ask->vm_id, e) : driver->freeze(c, ask->vm_id, e);
+	return ask->thaws ? driver->thaw(c, ask->vm_id, e)
+	                  : driver->freeze(c, ask->vm_id, &ask->n, e);
 }
 
 static void lane_done(void *arg, int rc, const struct err *e)
@@ -455,7 +457,7 @@ static void lane_done(void *arg, int rc, const struct err *e)
 	struct lane_ask *ask = arg;
 	struct freeze_guard *g = ask->g;
 	g->state = GUARD_FROZEN;
-	answer(g, rc, e);
+	answer(g, rc < 0 ? rc : ask->n, e);
 	if (ask->thaws || rc < 0)
 		drop(g);
 }
@@ -578,14 +580,30 @@ static void end_early(struct freeze_guard *g, freeze_guard_done done, void *arg)
 	done(arg, result.code, result.code ? &result : NULL);
 }
 
+static int refuse_thawed(struct err *e)
+{
+	return err_set(e, ERR_DEADLINE,
+	        "the guest did not stay frozen: berthd or its guard was interrupted");
+}
+
+int freeze_guard_check(struct operation *op, const char *vm_id, struct err *e)
+{
+	const struct operation_services *services = operation_context(op);
+	const struct freeze_guard *g = find(services->guards, operation_id(op), vm_id);
+	if (!g || g->state != GUARD_FROZEN)
+		return refuse_thawed(e);
+	if (g->has_result && g->result.code)
+		*e = g->result;
+	return g->has_result ? g->result.code : 0;
+}
+
 void freeze_guard_end(struct operation *op, const char *vm_id, freeze_guard_done done, void *arg)
 {
 	const struct operation_services *services = operation_context(op);
 	struct freeze_guard *g = find(services->guards, operation_id(op), vm_id);
 	struct err e = {0};
 	if (!g || g->state != GUARD_FROZEN) {
-		int rc = err_set(&e, ERR_DEADLINE,
-		        "the guest did not stay frozen: berthd or its guard was interrupted");
+		int rc = refuse_thawed(&e);
 		done(arg, rc, &e);
 		return;
 	}
@@ -599,6 +617,8 @@ void freeze_guard_end(struct operation *op, const char *vm_id, freeze_guard_done
 		return;
 	}
 	g->state = GUARD_THAWING;
+	if (g->process.fd < 0)
+		return; /* it ended without a word; the timer that waits for the process answers */
 	send(g->process.fd, "{}", 2, MSG_NOSIGNAL);
 	set_timer(g, THAWED_MS, on_thaw_late);
 }

@@ -27,7 +27,8 @@ typedef void (*freeze_guard_done)(void *arg, int rc, const struct err *e);
 /*
  * From a step: freezes VM `vm_id` on host `host_id`. One at a time for each operation and VM; several VMs of one operation
  * side by side. May be called again after a restart: what an earlier process began is thawed first.
- * 0: frozen, for FREEZE_HOLD_MS from now at most. ERR_UNSUPPORTED: the guest has no agent. ERR_UNAVAILABLE: its agent does
+ * Not negative: that many filesystems are frozen, for FREEZE_HOLD_MS from now at most; 0: none is mounted, which is as good.
+ * ERR_UNSUPPORTED: the guest has no agent. ERR_UNAVAILABLE: its agent does
  * not answer. ERR_WRONG_STATE: it is not running. ERR_HOST_DOWN, ERR_HYPERVISOR, ...: the words of the host. After a
  * negative answer nothing stays frozen, and freeze_guard_end need not be called.
  */
@@ -39,6 +40,9 @@ void freeze_guard_begin(struct operation *op, const char *vm_id, const char *hos
  * quiesced. ERR_UNAVAILABLE: it was frozen until now, and the agent has not said "thawed" within 10 s: the guard goes on.
  */
 void freeze_guard_end(struct operation *op, const char *vm_id, freeze_guard_done done, void *arg);
+
+/* From a step: ERR_DEADLINE if the guest did not stay frozen, as far as is known now; before anything is done in vain. */
+int freeze_guard_check(struct operation *op, const char *vm_id, struct err *e);
 
 /* ---- for the daemon ---- */
 struct freeze_guards;

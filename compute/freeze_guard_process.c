@@ -168,9 +168,10 @@ static void tell(void *arg, enum freeze_news news, int rc, const struct err *e)
 	if (news == FREEZE_NEWS_GAVE_UP)
 		syslog(LOG_ERR, "VM %s may still be frozen: its agent did not say \"thawed\": %s",
 		        vm_id, e->message);
-	send_message(GUARD_FD, json_pack("{s:s, s:s, s:s, s:s}", "news", news_names[news], "code",
-	                               rc < 0 ? err_info(rc)->name : "", "message",
-	                               rc < 0 ? e->message : "", "hint", rc < 0 ? e->hint : ""));
+	send_message(GUARD_FD,
+	        json_pack("{s:s, s:s, s:s, s:s, s:i}", "news", news_names[news], "code",
+	                rc < 0 ? err_info(rc)->name : "", "message", rc < 0 ? e->message : "",
+	                "hint", rc < 0 ? e->hint : "", "filesystems", rc < 0 ? 0 : rc));
 }
 
 int freeze_guard_main(const char *vm_id)

@@ -56,6 +56,21 @@ int snapshot_check_vm(
 	return rc < 0 ? rc : vm_check_host(asked, db, vm->host_id, e);
 }
 
+int snapshot_refuse_suspended(const struct vm_row *vm, const char *what, struct err *e)
+{
+	if (vm->recorded_power != POWER_SUSPENDED)
+		return 0;
+	err_set(e, ERR_WRONG_STATE, "VM %s is suspended to disk: %s", vm->name, what);
+	return err_hint(e, "start it first");
+}
+
+int snapshot_check_awake(struct db *db, const struct vm_row *vm, const char *what, struct err *e)
+{
+	char busy[UUID_TEXT_SIZE], kind[64];
+	int rc = operation_find_busy(db, vm->id, busy, kind, e);
+	return rc < 0 || busy[0] ? rc : snapshot_refuse_suspended(vm, what, e);
+}
+
 int snapshot_update(struct db *db, const struct snapshot_row *row, const char *name,
         const char *description, int64_t expires_at, struct err *e)
 {

@@ -77,8 +77,8 @@ int snapshot_delete(struct db *db, struct vms *vms, const struct vm_row *vm,
         const struct snapshot_row *row, const struct vm_request *asked,
         char ret_operation[UUID_TEXT_SIZE], struct err *e);
 /*
- * Takes up the merges that had to wait, for the VMs that stopped at or after `since_ms` (wall). To be
- * called now and then, with the time of the call before; *ret_n: how many operations that made.
+ * Takes up the merges that had to wait, for the VMs that stopped, or whose host came back, at or after `since_ms` (wall). To
+ * be called now and then, with the time of the call before; *ret_n: how many operations that made.
  */
 int snapshot_sweep(struct db *db, struct vms *vms, int64_t since_ms, int *ret_n, struct err *e);
 /* expires_at < 0, description NULL: unchanged. */

@@ -132,7 +132,34 @@ int snapshot_call_remove_memory(struct vm_call *call, const struct driver *drive
 bool snapshot_has_process(const struct domain_info *info)
 {
 	return info->state == DOMAIN_RUNNING || info->state == DOMAIN_PAUSED ||
-	       info->state == DOMAIN_PMSUSPENDED || info->state == DOMAIN_SHUTTING_DOWN;
+	       info->state == DOMAIN_PMSUSPENDED || info->state == DOMAIN_SHUTTING_DOWN ||
+	       info->live_xml;
+}
+
+bool snapshot_is_suspended(const struct domain_info *info)
+{
+	return info->has_managed_save && !snapshot_has_process(info);
+}
+
+/* By the files' names, which carry ids: a message has little room. */
+static void print_chain(struct str *text, char *const *paths, size_t n)
+{
+	for (size_t i = 0; i < n && paths[i]; i++) {
+		const char *slash = strrchr(paths[i], '/');
+		str_printf(text, "%s%s", i > 0 ? " on " : "", slash ? slash + 1 : paths[i]);
+	}
+}
+
+int snapshot_refuse_drift(const char *vm, const char *disk, char *const *live,
+        const struct layer_chain *recorded, struct err *e)
+{
+	struct str opened CLEANUP(str_done) = {0}, known CLEANUP(str_done) = {0};
+	print_chain(&opened, live, SIZE_MAX);
+	print_chain(&known, recorded->paths, recorded->len);
+	err_set(e, ERR_UNPROCESSABLE,
+	        "disk %s of VM %s has drifted: it runs on %s, and recorded is %s", disk, vm,
+	        opened.data ? opened.data : "nothing", known.data ? known.data : "nothing");
+	return err_hint(e, "stop the VM: it starts from what is recorded");
 }
 
 static int find_live_top(const char *id, const char *disk, const struct driver *driver,

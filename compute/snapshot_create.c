@@ -13,7 +13,8 @@
  *  volumes' own. Failure: all of it is gone.
  *
  * Whether QEMU has gone over is read from its chain, so a restart finds out: then it is completed. When it must be
- * undone after that moment, the snapshot is marked "deleting": its layers are merged as after any deletion.
+ * undone after that moment, the snapshot is marked "deleting", and its end creates the operation that deletes it. A quiesced
+ * one is given up before that moment if the guard has lost the guest by then.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,11 +46,9 @@ static bool is_asked(const struct operation *op, const char *name)
 
 static int check_power(const struct vm_row *vm, bool quiesce, struct err *e)
 {
-	if (vm->recorded_power == POWER_SUSPENDED) {
-		err_set(e, ERR_WRONG_STATE, "VM %s is suspended to disk: no snapshot can be taken",
-		        vm->name);
-		return err_hint(e, "start it first");
-	}
+	int rc = snapshot_refuse_suspended(vm, "no snapshot can be taken", e);
+	if (rc < 0)
+		return rc;
 	if (quiesce && vm->recorded_power != POWER_RUNNING)
 		return err_set(e, ERR_WRONG_STATE,
 		        "VM %s is %s: only a running guest can freeze its filesystems", vm->name,
@@ -177,7 +176,10 @@ static void undo_files(struct operation *op)
 
 static void on_guard(void *arg, int rc, const struct err *e)
 {
-	operation_step_done(arg, rc, e);
+	struct operation *op = arg;
+	if (rc >= 0)
+		operation_add_result(op, json_pack("{s:i}", "frozen_filesystems", rc));
+	operation_step_done(op, rc < 0 ? rc : 0, e);
 }
 
 static void on_guard_undone(void *arg, int rc, const struct err *e)
@@ -313,7 +315,9 @@ static void on_again(void *arg)
 	struct operation *op = again->op;
 	loop_timer_free(again->timer);
 	free(again);
-	if (!operation_is_abandoned(op))
+	if (operation_is_abandoned(op))
+		operation_step_done(op, ERR_CANCELLED, NULL);
+	else
 		run_switch(op);
 }
 
@@ -343,8 +347,16 @@ static void on_switched(struct vm_call *call, int rc, const struct err *e)
 	again->timer = loop_timer_start(operation_loop(op), AGAIN_MS, 0, on_again, again);
 }
 
+/* A quiescing that is lost by now would only be found out after QEMU has gone over. */
 static void run_switch(struct operation *op)
 {
+	struct err e = {0};
+	int rc = is_asked(op, "quiesce") ? freeze_guard_check(op, operation_target_id(op), &e) : 0;
+	if (rc < 0) {
+		err_prefix(&e, "the snapshot would not be quiesced");
+		operation_step_done(op, rc, &e);
+		return;
+	}
 	vm_call_submit_then(op, snapshot_take_switch, SWITCH_TIMEOUT_MS, 0, on_switched);
 }
 
@@ -355,11 +367,28 @@ static void undo_switch(struct operation *op)
 
 /* ---- the end ---- */
 
-static int forget(struct db *db, const struct snapshot_row *row, struct err *e)
+/* What had to be taken before it was known to be in vain is merged at once, by an operation of its own. */
+static int delete_taken(
+        struct db *db, struct vms *vms, const struct snapshot_row *row, struct err *e)
+{
+	static const struct vm_request ourselves = {
+	        .requested_by = "berth", .wait_ms = HOST_PATIENCE_MS};
+	char operation[UUID_TEXT_SIZE];
+	struct vm_row vm CLEANUP(vm_row_done) = {0};
+	int rc = snapshot_store_drop_memory(db, row->id, e);
+	if (rc == 0)
+		rc = vm_store_get(db, row->vm_id, &vm, e);
+	if (rc < 0 || snapshot_check_vm(db, &vm, &ourselves, NULL) < 0 ||
+	        snapshot_check_awake(db, &vm, "", NULL) < 0)
+		return rc; /* the sweep does it */
+	return snapshot_delete(db, vms, &vm, row, &ourselves, operation, e);
+}
+
+static int forget(struct db *db, struct vms *vms, const struct snapshot_row *row, struct err *e)
 {
 	struct snapshot_disks disks CLEANUP(snapshot_disks_done) = {0};
 	if (row->state == SNAPSHOT_DELETING)
-		return snapshot_store_drop_memory(db, row->id, e);
+		return delete_taken(db, vms, row, e);
 	int rc = snapshot_store_disks(db, row->id, &disks, e);
 	if (rc == 0)
 		rc = snapshot_forget_overlays(db, &disks, e);
@@ -382,7 +411,7 @@ static int finish_create(struct db *db, const struct operation *op, enum operati
 		err_clear(e);
 		return 0;
 	}
-	return rc < 0 ? rc : forget(db, &row, e);
+	return rc < 0 ? rc : forget(db, vms_of(op), &row, e);
 }
 
 static const struct operation_step steps[] = {

@@ -5,7 +5,8 @@
  *  mark (row "deleting", its children become its parent's) -> memory (its file) -> merge (snapshot_merge.h)
  *
  * The row goes when nothing is held for it any more. A merge that was cancelled, failed or must wait until the VM stops
- * leaves it "deleting"; deleting it again, or the sweep after the VM has stopped, takes the merge up.
+ * leaves it "deleting"; deleting it again, or the sweep after the VM has stopped, takes the merge up. A VM that is
+ * suspended to disk keeps all its layers, because its saved memory names them.
  */
 #include <stdlib.h>
 
@@ -21,14 +22,21 @@
 
 #define FILE_TIMEOUT_MS 120000
 
+static const char no_merge[] = "its saved memory names the layers that would be merged";
+
 /* ---- mark ---- */
 
 static int mark(struct db *db, void *arg, struct err *e)
 {
 	const struct operation *op = arg;
+	struct vm_row vm CLEANUP(vm_row_done) = {0};
 	struct snapshot_row row CLEANUP(snapshot_row_done) = {0};
-	int rc = snapshot_store_get(
-	        db, operation_target_id(op), snapshot_id_of(operation_input(op)), &row, e);
+	int rc = vm_store_get(db, operation_target_id(op), &vm, e);
+	if (rc == 0)
+		rc = snapshot_refuse_suspended(&vm, no_merge, e);
+	if (rc < 0)
+		return rc;
+	rc = snapshot_store_get(db, vm.id, snapshot_id_of(operation_input(op)), &row, e);
 	if (rc == ERR_NOT_FOUND) {
 		err_clear(e);
 		return 0; /* deleted by an earlier operation */
@@ -161,6 +169,8 @@ int snapshot_delete(struct db *db, struct vms *vms, const struct vm_row *vm,
         char ret_operation[UUID_TEXT_SIZE], struct err *e)
 {
 	int rc = snapshot_check_vm(db, vm, asked, e);
+	if (rc == 0)
+		rc = snapshot_check_awake(db, vm, no_merge, e);
 	if (rc < 0)
 		return rc;
 	json_t *input CLEANUP(cleanup_json) =

@@ -173,11 +173,18 @@ static void pass(struct barrier *b)
 
 /* ---- freezing or pausing one ---- */
 
+static bool wants_quiesce(const struct operation *op)
+{
+	return json_is_true(json_object_get(operation_input(op), "quiesce"));
+}
+
 static void on_still(void *arg, int rc, const struct err *e)
 {
 	struct member *member = arg;
 	struct barrier *b = member->barrier;
 	member->is_still = true;
+	if (rc >= 0 && wants_quiesce(member->op))
+		operation_add_result(member->op, json_pack("{s:i}", "frozen_filesystems", rc));
 	if (rc < 0) {
 		struct err why = *e;
 		err_prefix(&why, "VM %s", operation_target_name(member->op));
@@ -229,11 +236,6 @@ static void on_paused(struct vm_call *call, int rc, const struct err *e)
 			on_still(b->members.items[i], rc, e);
 			return;
 		}
-}
-
-static bool wants_quiesce(const struct operation *op)
-{
-	return json_is_true(json_object_get(operation_input(op), "quiesce"));
 }
 
 static void ask(struct member *member)

@@ -2,7 +2,7 @@
 /*
  * The operations of snapshot groups: both wait for the operations of the members.
  *
- *  create:  members   all must succeed          undo: those that are there are deleted
+ *  create:  members   all must succeed          undo: all end, and those that are there are deleted
  *  delete:  members
  */
 #include <stdlib.h>
@@ -19,12 +19,14 @@
 
 #define WORK_TIMEOUT_MS (24 * 3600 * (int64_t)1000)
 
-/* A step's wait, then its job. */
+/* A step's wait, and its jobs. */
 struct task {
 	struct operation *op;
 	const struct operation_services *services;
 	json_t *members; /* owned copy: reference counts are not for two threads */
 	size_t left, at;
+	int (*each)(struct db *db, struct task *task, const json_t *member, struct err *e);
+	void (*then)(struct task *task);
 	int rc;
 	struct err error;
 };
@@ -115,36 +117,40 @@ static void on_ended(void *arg, bool ended)
 	        (struct writer_job){.run = run_check, .done = on_check, .arg = task});
 }
 
-static void run_members(struct operation *op)
+/* There is at least one. */
+static void await(struct task *task, void (*on_one)(void *arg, bool ended))
 {
-	struct task *task = task_new(op);
-	task->left = json_array_size(task->members);
-	if (task->left == 0) {
-		end_step(task, 0, NULL);
-		return;
-	}
-	size_t n = task->left;
+	size_t n = task->left = json_array_size(task->members);
 	for (size_t i = 0; i < n; i++)
 		operation_engine_wait(task->services->engine,
 		        text_of(json_array_get(task->members, i), "operation"), WORK_TIMEOUT_MS,
-		        on_ended, task);
+		        on_one, task);
 }
 
-/* ---- all or nothing ---- */
-
-/* One member: what still waits is cancelled, and what is there is deleted. */
-static int run_undo_one(struct db *db, void *arg, struct err *e)
+static void run_members(struct operation *op)
 {
-	struct task *task = arg;
-	const json_t *member = json_array_get(task->members, task->at);
+	struct task *task = task_new(op);
+	if (json_array_size(task->members) == 0)
+		end_step(task, 0, NULL);
+	else
+		await(task, on_ended);
+}
+
+/* ---- all or nothing: what still waits is cancelled, all are waited for, and what is there is deleted ---- */
+
+static int cancel_one(struct db *db, struct task *task, const json_t *member, struct err *e)
+{
+	int rc = operation_cancel(db, task->services->engine, text_of(member, "operation"), e);
+	return rc == ERR_WRONG_STATE || rc == ERR_NOT_FOUND ? 0 : rc; /* it ends by itself */
+}
+
+static int delete_one(struct db *db, struct task *task, const json_t *member, struct err *e)
+{
 	struct vm_row vm CLEANUP(vm_row_done) = {0};
 	struct snapshot_row row CLEANUP(snapshot_row_done) = {0};
 	const struct vm_request asked = {.requested_by = "berth", .wait_ms = HOST_PATIENCE_MS};
 	char operation[UUID_TEXT_SIZE];
-	int rc = operation_cancel(db, task->services->engine, text_of(member, "operation"), e);
-	if (rc == 0)
-		return 0; /* its own undo does the rest */
-	rc = vm_store_get(db, text_of(member, "vm_id"), &vm, e);
+	int rc = vm_store_get(db, text_of(member, "vm_id"), &vm, e);
 	if (rc == 0)
 		rc = snapshot_store_get(db, vm.id, text_of(member, "snapshot"), &row, e);
 	if (rc == 0 && row.state == SNAPSHOT_READY)
@@ -152,40 +158,87 @@ static int run_undo_one(struct db *db, void *arg, struct err *e)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-static void undo_next(struct task *task);
+static void walk_on(struct task *task);
 
-static void on_undo_back(void *arg)
+static void on_each_back(void *arg)
 {
 	struct task *task = arg;
 	if (task->rc < 0)
 		log_err(LOG_LEVEL_WARNING, &task->error,
-		        "a snapshot of group %s could not be deleted",
+		        "a snapshot of group %s could not be undone",
 		        operation_target_name(task->op));
 	task->at++;
-	undo_next(task);
+	walk_on(task);
 }
 
-static void on_undo_one(void *arg, int rc, const struct err *e)
+static void on_each(void *arg, int rc, const struct err *e)
 {
 	struct task *task = arg;
 	task->rc = rc;
 	task->error = rc < 0 && e ? *e : (struct err){0};
-	loop_post(task->services->loop, on_undo_back, task);
+	loop_post(task->services->loop, on_each_back, task);
 }
 
-static void undo_next(struct task *task)
+static int run_each(struct db *db, void *arg, struct err *e)
 {
-	if (task->at == json_array_size(task->members)) {
-		end_step(task, 0, NULL);
+	struct task *task = arg;
+	return task->each(db, task, json_array_get(task->members, task->at), e);
+}
+
+/* One job of the writer for each member. */
+static void walk_on(struct task *task)
+{
+	if (task->at == json_array_size(task->members))
+		task->then(task);
+	else
+		writer_submit(task->services->writer,
+		        (struct writer_job){.run = run_each, .done = on_each, .arg = task});
+}
+
+static void walk(struct task *task,
+        int (*each)(struct db *db, struct task *task, const json_t *member, struct err *e),
+        void (*then)(struct task *task))
+{
+	task->at = 0;
+	task->each = each;
+	task->then = then;
+	walk_on(task);
+}
+
+static void end_undone(struct task *task)
+{
+	end_step(task, 0, NULL);
+}
+
+/* What was past return when the group was given up is there only now. */
+static void on_undone_ended(void *arg, bool ended)
+{
+	struct task *task = arg;
+	struct err stopped;
+	(void)ended;
+	if (--task->left > 0)
+		return;
+	if (operation_is_abandoned(task->op)) {
+		int rc = err_set(&stopped, ERR_CANCELLED, "berthd is stopping");
+		end_step(task, rc, &stopped);
 		return;
 	}
-	writer_submit(task->services->writer,
-	        (struct writer_job){.run = run_undo_one, .done = on_undo_one, .arg = task});
+	snapshot_group_forget(task->services->barriers, operation_target_id(task->op));
+	walk(task, delete_one, end_undone);
+}
+
+static void await_undone(struct task *task)
+{
+	await(task, on_undone_ended);
 }
 
 static void undo_members(struct operation *op)
 {
-	undo_next(task_new(op));
+	struct task *task = task_new(op);
+	struct err why;
+	err_set(&why, ERR_CANCELLED, "snapshot group %s was given up", operation_target_name(op));
+	snapshot_group_break(task->services->barriers, operation_target_id(op), &why);
+	walk(task, cancel_one, await_undone);
 }
 
 /* The members that wait for each other need not wait any longer; the step ends with them. */

@@ -48,6 +48,11 @@ int snapshot_add_change(
 int snapshot_check_vm(
         struct db *db, const struct vm_row *vm, const struct vm_request *asked, struct err *e);
 
+/* Refuses what would change layers that the saved memory of a suspended VM names: ERR_WRONG_STATE; `what` ends the sentence. */
+int snapshot_refuse_suspended(const struct vm_row *vm, const char *what, struct err *e);
+/* The same in a mutation: what stands in the way now may be gone when its turn comes, so a busy VM passes. */
+int snapshot_check_awake(struct db *db, const struct vm_row *vm, const char *what, struct err *e);
+
 /* ---- lane threads ---- */
 
 /* This thread's connection and the snapshot that the operation is about. */
@@ -72,4 +77,13 @@ int snapshot_memory_path(
 /* What the hypervisor has a disk stand on: the path of its top layer. Caller frees; NULL: it has no such disk. */
 int snapshot_find_top(const struct domain_info *info, const char *disk, const struct driver *driver,
         struct driver_connection *c, char **ret_path, struct err *e);
+/*
+ * What is recorded is not what the VM has open, so none of its files may be taken or written: ERR_UNPROCESSABLE names both
+ * chains. `live`: NULL-terminated, top first.
+ */
+int snapshot_refuse_drift(const char *vm, const char *disk, char *const *live,
+        const struct layer_chain *recorded, struct err *e);
+/* Also while libvirt still prepares its start: the definition of that moment is what it runs with. */
 bool snapshot_has_process(const struct domain_info *info);
+/* It is suspended to disk: its saved memory names the layers of the moment when it was saved. */
+bool snapshot_is_suspended(const struct domain_info *info);

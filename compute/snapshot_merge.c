@@ -44,12 +44,23 @@ static struct merge *find(const struct operation *op)
 	return merge;
 }
 
+/* A deletion that fails leaves files; settling what is not of our doing would be tried in vain for ever. */
+static bool may_end_so(const struct merge *merge, int rc)
+{
+	if (rc >= 0 || operation_is_abandoned(merge->op))
+		return false;
+	return merge->mode == SNAPSHOT_MERGE_DELETE ||
+	       (merge->mode == SNAPSHOT_MERGE_SETTLE && rc == ERR_UNPROCESSABLE);
+}
+
 static void end(struct merge *merge, int rc, const struct err *e)
 {
 	struct operation *op = merge->op;
-	if (rc < 0 && merge->mode == SNAPSHOT_MERGE_DELETE && !operation_is_abandoned(op)) {
-		log_err(LOG_LEVEL_WARNING, e,
-		        "files of layers that nothing needs stay until the next merge");
+	if (may_end_so(merge, rc)) {
+		log_err(LOG_LEVEL_WARNING, e, "%s",
+		        merge->mode == SNAPSHOT_MERGE_DELETE
+		                ? "files of layers that nothing needs stay until the next merge"
+		                : "a merge could not be settled, and the next one looks anew");
 		rc = 0;
 	}
 	for (struct merge **p = &merges; *p; p = &(*p)->next)

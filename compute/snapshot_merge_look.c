@@ -17,7 +17,7 @@ struct look {
 	struct db *db; /* borrowed */
 	struct domain_info info;
 	enum snapshot_merge_mode mode;
-	bool is_running;
+	bool is_running, is_suspended;
 	json_t *next;     /* owned */
 	json_t *deferred; /* owned */
 };
@@ -73,6 +73,29 @@ static int note_merged(struct look *look, const struct volume_row *volume,
 	return 0;
 }
 
+enum chain_match snapshot_merge_match(
+        char *const *live, char *const *recorded, size_t n, size_t *ret_upper)
+{
+	size_t i = 0, gone;
+	while (i < n && live[i] && str_equal(live[i], recorded[i]))
+		i++;
+	*ret_upper = i;
+	if (i == n && !live[i])
+		return CHAIN_SAME;
+	for (gone = i + 1; gone < n && live[gone - 1]; gone++)
+		if (!str_equal(live[gone - 1], recorded[gone]))
+			return CHAIN_OTHER;
+	/* Without its lowest layer it would be another disk. */
+	return i + 1 < n && gone == n && !live[n - 1] ? CHAIN_MERGED : CHAIN_OTHER;
+}
+
+/* The medium of a drive may be changed by others, or wait for the next start: it is nothing that is merged. */
+static bool is_written(const struct look *look, const struct volume_row *volume)
+{
+	const struct vm_disk *disk = vm_spec_find_disk(&look->call->plan.spec, volume->disk);
+	return disk && disk->kind == VM_DISK_DISK;
+}
+
 static int compare_live(struct look *look, const struct volume_row *volume,
         const struct layer_chain *chain, struct err *e)
 {
@@ -80,11 +103,14 @@ static int compare_live(struct look *look, const struct volume_row *volume,
 	if (!look->driver->disk_chain)
 		return 0;
 	int rc = look->driver->disk_chain(look->c, look->call->vm_id, volume->disk, &paths, e);
-	size_t i = 0;
-	while (rc == 0 && i + 1 < chain->len && paths[i] && str_equal(paths[i], chain->paths[i]))
-		i++;
-	if (rc == 0 && i + 1 < chain->len && paths[i] && str_equal(paths[i], chain->paths[i + 1]))
-		rc = note_merged(look, volume, chain, i, e);
+	size_t upper = 0;
+	enum chain_match match =
+	        rc < 0 ? CHAIN_SAME : snapshot_merge_match(paths, chain->paths, chain->len, &upper);
+	if (match == CHAIN_MERGED)
+		rc = note_merged(look, volume, chain, upper, e);
+	else if (match == CHAIN_OTHER && is_written(look, volume))
+		rc = snapshot_refuse_drift(
+		        look->call->plan.row.name, volume->disk, paths, chain, e);
 	for (size_t j = 0; paths && paths[j]; j++)
 		free(paths[j]);
 	free(paths);
@@ -168,6 +194,20 @@ static void add_deferred(void *arg, const struct layer_action *action)
 	                action->reason));
 }
 
+/* The saved memory names layers by their files: none may change before the VM has started again. */
+static void defer_all(struct deferred *deferred)
+{
+	const struct snapshot_graph *graph = deferred->graph;
+	for (size_t i = 0; i < graph->n; i++) {
+		const struct layer_node *node = &graph->nodes[i];
+		const struct layer_action action = {.lower = i,
+		        .reason = "the VM is suspended to disk, and its saved memory names its "
+		                  "layers"};
+		if (!node->is_held && !node->is_top && !node->is_foreign)
+			add_deferred(deferred, &action);
+	}
+}
+
 /* A volume that no VM has any more is left alone while others work on it. */
 static int is_ours(
         struct look *look, const struct volume_row *volume, bool *ret_ours, struct err *e)
@@ -195,8 +235,12 @@ static int plan_volume(struct look *look, const char *volume_id, struct err *e)
 	rc = snapshot_graph_load(look->db, &volume, look->is_running && volume.vm_id, &graph, e);
 	if (rc < 0)
 		return rc;
-	struct layer_action action = layer_plan_next(graph.nodes, graph.n);
 	struct deferred deferred = {.list = look->deferred, .volume = &volume, .graph = &graph};
+	if (look->is_suspended) {
+		defer_all(&deferred);
+		return 0;
+	}
+	struct layer_action action = layer_plan_next(graph.nodes, graph.n);
 	layer_plan_deferred(graph.nodes, graph.n, add_deferred, &deferred);
 	return action.kind == LAYER_ACTION_NONE ? 0
 	                                        : take_action(look, &volume, &graph, &action, e);
@@ -243,6 +287,7 @@ static int prepare(struct look *look, struct err *e)
 	if (rc < 0)
 		return rc;
 	look->is_running = snapshot_has_process(&look->info);
+	look->is_suspended = snapshot_is_suspended(&look->info);
 	return look->mode == SNAPSHOT_MERGE_SETTLE && look->is_running ? end_jobs(look, e) : 0;
 }
 

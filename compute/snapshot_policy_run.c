@@ -289,8 +289,10 @@ static int create_one(struct db *db, struct walk *walk, const struct vm_row *vm,
 	char id[UUID_TEXT_SIZE];
 	struct snapshot_row row CLEANUP(snapshot_row_done) = {0};
 	int rc = snapshot_store_get(db, vm->id, name, &row, e);
+	if (rc == 0) /* asked for before a restart: perhaps it is still to be waited for */
+		return operation_find_kind(db, vm->id, "snapshot.create", walk->found, e);
 	if (rc != ERR_NOT_FOUND)
-		return rc; /* made before a restart */
+		return rc;
 	err_clear(e);
 	bool runs = vm->recorded_power == POWER_RUNNING;
 	const struct snapshot_request request = {

@@ -30,8 +30,12 @@ SQL(snapshot_policy_set_last, 0,
 SQL(snapshot_policy_due, 0,
         "SELECT id FROM snapshot_policy WHERE next_run_at <= ? ORDER BY next_run_at LIMIT 50");
 SQL(snapshot_expired, 0,
-        "SELECT id FROM snapshot WHERE expires_at > 0 AND expires_at <= ? AND state = 'ready' "
-        "ORDER BY expires_at LIMIT 200");
+        "SELECT snapshot.id FROM snapshot JOIN vm ON vm.id = snapshot.vm_id "
+        "WHERE snapshot.expires_at > 0 AND snapshot.expires_at <= ? AND snapshot.state = 'ready' "
+        "AND vm.power <> 'suspended' AND NOT EXISTS (SELECT 1 FROM operation "
+        "WHERE operation.queue = vm.id AND operation.ended_at = 0 "
+        "AND operation.kind = 'snapshot.delete') "
+        "ORDER BY snapshot.expires_at LIMIT 200");
 SQL(snapshot_of_policy, 0,
         "SELECT id FROM snapshot WHERE policy_id = ? AND vm_id = ? AND state = 'ready' "
         "ORDER BY created_at, id");

@@ -7,7 +7,7 @@
  *  -> stop     the guest, by force
  *  ============ until here all is as it was, but for the guest's power; from here on forward
  *  -> record   configuration, disks, layers, descent: one transaction
- *  -> define   the domain; a suspended guest's memory and its checkpoints are dropped
+ *  -> define   the domain; its checkpoints are dropped, and what someone else has started meanwhile is stopped
  *  -> power    restore the guest's memory, or start it, or leave it off
  *  -> clock    of a restored guest is set to now, if its agent answers
  *  -> clean    files of layers that nothing needs any more
@@ -29,6 +29,9 @@
 #define DEFINE_TIMEOUT_MS 180000
 #define POWER_TIMEOUT_MS  (60 * 60 * 1000) /* the guest's memory is read meanwhile */
 #define CLOCK_TIMEOUT_MS  30000
+#define DEFINE_TRIES      5 /* how often someone else may start the VM under one revert */
+
+static const char no_revert[] = "its saved memory, which names the layers of now, would be lost";
 
 static int load_view(struct db *db, const char *vm_id, json_t *input,
         struct snapshot_revert_view *ret_view, struct err *e)
@@ -68,12 +71,26 @@ static int check_memory(struct vm_call *call, struct db *db,
 	return err_hint(e, "rename the VM, or revert with \"power\": \"stopped\"");
 }
 
+/* The host knows best: the mutation may have been long ago. */
+static int check_awake(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	int rc = driver->get_domain(c, call->vm_id, &info, e);
+	if (rc < 0 || !snapshot_is_suspended(&info))
+		return rc;
+	call->plan.row.recorded_power = POWER_SUSPENDED;
+	return snapshot_refuse_suspended(&call->plan.row, no_revert, e);
+}
+
 static int plan(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
         struct err *e)
 {
-	struct db *db;
+	struct db *db = NULL;
 	struct snapshot_revert_view view CLEANUP(snapshot_revert_view_done) = {0};
-	int rc = readers_get(call->readers, &db, e);
+	int rc = check_awake(call, driver, c, e);
+	if (rc == 0)
+		rc = readers_get(call->readers, &db, e);
 	if (rc == 0)
 		rc = load_view(db, call->vm_id, call->input, &view, e);
 	if (rc == 0)
@@ -196,18 +213,37 @@ static void run_record(struct operation *op)
 
 /* ---- define, power, clock: lane thread ---- */
 
-static int define_domain(struct vm_call *call, const struct driver *driver,
-        struct driver_connection *c, struct err *e)
+static int define_stopped(struct vm_call *call, const struct domain_info *info,
+        const struct driver *driver, struct driver_connection *c, struct err *e)
 {
-	struct domain_info info CLEANUP(domain_info_done) = {0};
-	int rc = driver->get_domain(c, call->vm_id, &info, e);
-	if (rc == 0 && info.has_managed_save && driver->managed_save_remove)
+	int rc = snapshot_has_process(info) ? driver->destroy(c, call->vm_id, e) : 0;
+	if (rc == 0 && info->has_managed_save && driver->managed_save_remove)
 		rc = driver->managed_save_remove(c, call->vm_id, e);
 	if (rc == 0 && driver->drop_checkpoints)
 		rc = driver->drop_checkpoints(c, call->vm_id, e);
+	return rc < 0 ? rc : vm_call_define(call, driver, c, e);
+}
+
+/*
+ * The old definition names layers that were given up. Once the new one is there and nothing runs, whatever starts runs on
+ * the new layers; what was started from the old one until then is stopped, as the guest of before was.
+ */
+static int define_domain(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	int rc = 0;
+	for (int i = 0; i < DEFINE_TRIES && rc == 0; i++) {
+		struct domain_info info CLEANUP(domain_info_done) = {0};
+		rc = driver->get_domain(c, call->vm_id, &info, e);
+		if (rc == 0 && i > 0 && !snapshot_has_process(&info) && !info.has_managed_save)
+			return 0;
+		if (rc == 0)
+			rc = define_stopped(call, &info, driver, c, e);
+	}
 	return rc < 0 ? rc
-	              : vm_domain_define(
-	                        &call->plan, &call->plan.spec, &call->platform, driver, c, e);
+	              : err_set(e, ERR_BUSY,
+	                        "VM %s was started by someone else %d times while it was reverted",
+	                        call->plan.row.name, DEFINE_TRIES);
 }
 
 static void run_define(struct operation *op)
@@ -335,6 +371,8 @@ int snapshot_revert(struct db *db, struct vms *vms, const struct vm_row *vm,
 {
 	struct snapshot_revert_view view CLEANUP(snapshot_revert_view_done) = {0};
 	int rc = snapshot_check_vm(db, vm, asked, e);
+	if (rc == 0)
+		rc = snapshot_check_awake(db, vm, no_revert, e);
 	if (rc == 0)
 		rc = snapshot_revert_view_load(db, vm->id, row->id, power, &view, e);
 	if (rc == 0)

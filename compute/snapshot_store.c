@@ -79,7 +79,9 @@ SQL(snapshot_volumes, 0,
         "JOIN snapshot_disk ON snapshot_disk.snapshot_id = snapshot.id WHERE snapshot.vm_id = ?1");
 SQL(snapshot_sweepable, 0,
         "SELECT DISTINCT vm.id FROM snapshot JOIN vm ON vm.id = snapshot.vm_id "
-        "WHERE snapshot.state = 'deleting' AND vm.power = 'stopped' AND vm.power_since >= ?1");
+        "JOIN host ON host.id = vm.host_id "
+        "WHERE snapshot.state = 'deleting' AND vm.power = 'stopped' "
+        "AND (vm.power_since >= ?1 OR host.state_since >= ?1)");
 SQL(snapshot_children, 0, "SELECT name FROM snapshot WHERE parent_id = ? ORDER BY created_at, id");
 
 void snapshot_row_done(struct snapshot_row *row)

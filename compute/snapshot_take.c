@@ -113,6 +113,19 @@ static int build_xml(struct shot *shot, char **ret_xml, struct err *e)
 	                        overlays, shot->disks.len, path, shot->info.live_xml, ret_xml, e);
 }
 
+/* The new layers stand on the recorded ones, so QEMU must, too. */
+static int check_top(struct shot *shot, size_t i, struct err *e)
+{
+	const struct vm_plan *plan = &shot->call->plan;
+	const struct snapshot_disk *disk = &shot->disks.items[i];
+	const struct layer_chain *chain = vm_plan_chain(plan, disk->disk);
+	char *top CLEANUP(cleanup_free) = NULL;
+	int rc = snapshot_find_top(&shot->info, disk->disk, shot->driver, shot->c, &top, e);
+	if (rc < 0 || !top || !chain || str_equal(top, chain->paths[0]))
+		return rc;
+	return snapshot_refuse_drift(plan->row.name, disk->disk, (char *[]){top, NULL}, chain, e);
+}
+
 static int take(struct shot *shot, struct err *e)
 {
 	char *xml CLEANUP(cleanup_free) = NULL;
@@ -121,14 +134,18 @@ static int take(struct shot *shot, struct err *e)
 		return err_set(e, ERR_UNSUPPORTED, "the host's hypervisor takes no snapshots");
 	if (shot->disks.len == 0 && !shot->row.memory_file)
 		return 0; /* nothing of it is in motion */
-	int rc = build_xml(shot, &xml, e);
+	int rc = 0;
+	for (size_t i = 0; i < shot->disks.len && rc == 0; i++)
+		rc = check_top(shot, i, e);
+	if (rc == 0)
+		rc = build_xml(shot, &xml, e);
 	if (rc == 0)
 		rc = shot->driver->snapshot_create(shot->c, shot->call->vm_id, xml, flags, e);
 	return rc < 0 ? explain_memory(shot, rc, e) : 0;
 }
 
-/* The definition with the new layers on top. */
-static int define(struct shot *shot, struct err *e)
+/* The plan gets the new layers on top; called again, it is as it was. */
+static void swap_chains(struct shot *shot)
 {
 	struct vm_plan *plan = &shot->call->plan;
 	for (size_t i = 0; i < shot->disks.len; i++)
@@ -139,7 +156,39 @@ static int define(struct shot *shot, struct err *e)
 				plan->chains[j] = shot->overlays[i];
 				shot->overlays[i] = before;
 			}
+}
+
+static int define_recorded(struct shot *shot, struct err *e)
+{
+	const struct vm_plan *plan = &shot->call->plan;
 	return vm_domain_define(plan, &plan->spec, &shot->call->platform, shot->driver, shot->c, e);
+}
+
+static int define(struct shot *shot, struct err *e)
+{
+	swap_chains(shot);
+	int rc = define_recorded(shot, e);
+	swap_chains(shot);
+	return rc;
+}
+
+/*
+ * Of a VM that was started meanwhile all disks are on the new layers, or none is: then it writes where the snapshot would
+ * be, and is taken as one that runs.
+ */
+static int check_started(struct shot *shot, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	int rc = shot->driver->get_domain(shot->c, shot->call->vm_id, &info, e);
+	if (rc < 0 || !snapshot_has_process(&info))
+		return rc;
+	domain_info_done(&shot->info);
+	shot->info = info;
+	info = (struct domain_info){0};
+	bool switched = false;
+	rc = has_switched(shot, &switched, e);
+	shot->call->again = rc == 0 && !switched;
+	return rc;
 }
 
 static void note_memory_size(struct shot *shot)
@@ -169,6 +218,11 @@ static int note_kind(struct shot *shot, struct err *e)
 	/* A group pauses its members for the moment. */
 	bool is_ours = json_object_get(shot->call->input, "group") != NULL &&
 	               shot->row.power == POWER_RUNNING;
+	if (is_ours && runs && shot->info.state != DOMAIN_PAUSED &&
+	        !json_is_true(json_object_get(shot->call->input, "quiesce")))
+		return err_set(e, ERR_WRONG_STATE,
+		        "VM %s was resumed by someone else: the group would not show one moment",
+		        shot->call->plan.row.name);
 	bool is_paused = shot->info.state == DOMAIN_PAUSED && !is_ours;
 	enum vm_power power = !runs ? POWER_STOPPED : is_paused ? POWER_PAUSED : POWER_RUNNING;
 	json_object_set_new(shot->call->input, "kind", json_integer(kind));
@@ -199,11 +253,21 @@ int snapshot_take_switch(struct vm_call *call, const struct driver *driver,
 		rc = switch_over(&shot, e);
 	if (rc < 0 || call->again)
 		return rc;
+	bool ran = snapshot_has_process(&shot.info);
 	rc = define(&shot, e);
-	if (rc < 0)
+	if (rc == 0 && !ran)
+		rc = check_started(&shot, e);
+	if (rc < 0 || call->again)
 		return rc;
 	note_memory_size(&shot);
 	return vm_call_look(call, driver, c, e);
+}
+
+/* Whether the definition names layers that are about to go. */
+static bool is_defined(const struct shot *shot)
+{
+	return shot->disks.len > 0 && shot->overlays[0].len > 0 && shot->info.xml &&
+	       strstr(shot->info.xml, shot->overlays[0].sources[0].path);
 }
 
 /* Has it gone over, so that there is no way back? */
@@ -219,13 +283,13 @@ int snapshot_take_settle(struct vm_call *call, const struct driver *driver,
 	}
 	if (rc == 0)
 		rc = has_switched(&shot, &switched, e);
-	/* Of a stopped VM only the definition went over: it goes back to what is recorded. */
-	if (rc == 0 && switched && shot.row.kind == SNAPSHOT_STOPPED &&
-	        !snapshot_has_process(&shot.info))
-		return vm_domain_define(
-		        &call->plan, &call->plan.spec, &call->platform, driver, c, e);
-	if (rc == 0 && switched)
+	if (rc < 0)
+		return rc;
+	/* The definition may have gone over without the process, and a guest that has stopped may have run on it. */
+	if (switched)
 		rc = define(&shot, e);
+	else if (is_defined(&shot))
+		rc = define_recorded(&shot, e);
 	json_object_set_new(call->input, "switched", json_boolean(switched));
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/snapshot.h"
+#include "compute/vm_live.h"
 
 static const struct snapshot_disk *find(const struct snapshot_disks *disks, const char *name)
 {
@@ -55,6 +56,18 @@ static int make_spec(const struct vm_row *source, const struct snapshot_row *sna
 	return rc;
 }
 
+/* Nothing new may stand on layers that are about to go. */
+static int check_stays(struct db *db, const struct vm_row *source, struct err *e)
+{
+	char deletion[UUID_TEXT_SIZE];
+	int rc = operation_find_kind(db, source->id, vm_delete_kind.name, deletion, e);
+	if (rc < 0 || !deletion[0])
+		return rc;
+	err_set(e, ERR_WRONG_STATE, "VM %s is being deleted by operation %s", source->name,
+	        deletion);
+	return err_hint(e, "cancel that operation, if it has not begun");
+}
+
 int vm_clone(struct db *db, struct vms *vms, const struct vm_row *source,
         const struct vm_clone_request *clone, const struct vm_request *request,
         struct field_errors *errors, char ret_operation[UUID_TEXT_SIZE],
@@ -64,6 +77,8 @@ int vm_clone(struct db *db, struct vms *vms, const struct vm_row *source,
 	struct snapshot_disks disks CLEANUP(snapshot_disks_done) = {0};
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
 	int rc = vm_check_managed(source, e);
+	if (rc == 0)
+		rc = check_stays(db, source, e);
 	if (rc == 0)
 		rc = snapshot_store_get(db, source->id, clone->snapshot, &snapshot, e);
 	if (rc == ERR_NOT_FOUND)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deleting a VM: stop -> undefine -> (volumes). Disks stay unless asked otherwise; adopted domains
  * are only let go. */
+#include <stdlib.h>
+
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/snapshot.h"
@@ -9,6 +11,7 @@
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
 #include "compute/vm_volumes.h"
+#include "db/reader.h"
 
 static int refuse_running(const char *name, struct err *e)
 {
@@ -18,11 +21,39 @@ static int refuse_running(const char *name, struct err *e)
 	return ERR_WRONG_STATE;
 }
 
+/* Its own snapshots go with it; what others hold stays whole. */
+static int check_volumes(struct db *db, const char *vm_id, struct err *e)
+{
+	struct volume_row *volumes = NULL;
+	size_t n = 0;
+	int rc = volume_store_of_vm(db, vm_id, &volumes, &n, e);
+	for (size_t i = 0; i < n; i++) {
+		if (rc == 0)
+			rc = volume_check_unused(db, &volumes[i], vm_id, e);
+		volume_row_done(&volumes[i]);
+	}
+	free(volumes);
+	return rc;
+}
+
+/* Once more, before anything is done: what was asked for earlier may stand on its disks by now. */
+static int check_again(struct vm_call *call, struct err *e)
+{
+	struct db *db;
+	if (!json_is_true(json_object_get(call->input, "delete_disks")))
+		return 0;
+	int rc = readers_get(call->readers, &db, e);
+	return rc < 0 ? rc : check_volumes(db, call->vm_id, e);
+}
+
 static int stop_domain(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	struct domain_info info CLEANUP(domain_info_done) = {0};
-	int rc = driver->get_domain(c, call->vm_id, &info, e);
+	int rc = check_again(call, e);
+	if (rc < 0)
+		return rc;
+	rc = driver->get_domain(c, call->vm_id, &info, e);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
 	if (domain_state_is_off(info.state))
@@ -141,21 +172,6 @@ static int check_deletable(struct db *db, const struct vm_row *row, bool force, 
 	return ERR_WRONG_STATE;
 }
 
-/* Its own snapshots go with it; what others hold stays whole. */
-static int check_volumes(struct db *db, const struct vm_row *row, struct err *e)
-{
-	struct volume_row *volumes = NULL;
-	size_t n = 0;
-	int rc = volume_store_of_vm(db, row->id, &volumes, &n, e);
-	for (size_t i = 0; i < n; i++) {
-		if (rc == 0)
-			rc = volume_check_unused(db, &volumes[i], row->id, e);
-		volume_row_done(&volumes[i]);
-	}
-	free(volumes);
-	return rc;
-}
-
 int vm_delete(struct db *db, struct vms *vms, const struct vm_row *row, bool delete_disks,
         bool force, const struct vm_request *request, char ret_operation[UUID_TEXT_SIZE],
         struct err *e)
@@ -172,7 +188,7 @@ int vm_delete(struct db *db, struct vms *vms, const struct vm_row *row, bool del
 	}
 	rc = vm_check_host(request, db, row->host_id, e);
 	if (rc == 0 && delete_disks)
-		rc = check_volumes(db, row, e);
+		rc = check_volumes(db, row->id, e);
 	if (rc < 0)
 		return rc;
 	json_t *input =

@@ -346,7 +346,8 @@ struct driver {
 	/* Removes all checkpoint metadata of a domain; none: success. */
 	int (*drop_checkpoints)(struct driver_connection *c, const char *id, struct err *e);
 	/* By the guest agent; each has a timeout of some seconds. */
-	int (*freeze)(struct driver_connection *c, const char *id, struct err *e);
+	int (*freeze)(struct driver_connection *c, const char *id, int *ret_n,
+	        struct err *e); /* *ret_n: how many filesystems; 0: none is mounted to be frozen */
 	int (*thaw)(struct driver_connection *c, const char *id, struct err *e);
 	int (*freeze_status)(struct driver_connection *c, const char *id,
 	        enum freeze_status *ret_status, struct err *e);

@@ -56,6 +56,8 @@ void fake_host_get_stats(const char *host, struct fake_host_stats *ret_stats);
 void fake_guest_shutdown(const char *host, const char *id);
 void fake_guest_crash(const char *host, const char *id);
 void fake_guest_set_agent(const char *host, const char *id, bool is_connected);
+/* A guest without a mounted filesystem: freezing it succeeds and freezes nothing. */
+void fake_guest_set_bare(const char *host, const char *id, bool is_bare);
 /* A guest that ignores requests to shut down. */
 void fake_guest_set_deaf(const char *host, const char *id, bool is_deaf);
 void fake_domain_foreign_add(

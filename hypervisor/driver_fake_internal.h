@@ -31,6 +31,7 @@ struct fake_domain {
 	enum domain_reason reason;
 	bool is_persistent, has_managed_save, is_ours, is_carrier, has_agent, is_deaf;
 	enum freeze_status freeze;
+	bool is_bare; /* nothing is mounted */
 	int n_checkpoints;
 	VEC(struct fake_job) jobs;
 	int64_t memory_bytes, balloon_bytes;
@@ -258,7 +259,7 @@ int fake_restore(struct driver_connection *c, const char *id, const char *memory
 int fake_create_transient(
         struct driver_connection *c, const char *id, const char *xml, struct err *e);
 int fake_drop_checkpoints(struct driver_connection *c, const char *id, struct err *e);
-int fake_agent_freeze(struct driver_connection *c, const char *id, struct err *e);
+int fake_agent_freeze(struct driver_connection *c, const char *id, int *ret_n, struct err *e);
 int fake_agent_thaw(struct driver_connection *c, const char *id, struct err *e);
 int fake_agent_freeze_status(
         struct driver_connection *c, const char *id, enum freeze_status *ret_status, struct err *e);

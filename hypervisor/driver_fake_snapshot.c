@@ -257,26 +257,45 @@ static int check_agent(const struct fake_domain *d, struct err *e)
 	return 0;
 }
 
-static int set_freeze_body(
-        struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
+static int freeze_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
 {
 	(void)h;
+	int *const *ret_n = arg;
 	int rc = check_agent(d, e);
-	if (rc == 0)
-		d->freeze = *(const enum freeze_status *)arg;
-	return rc;
+	if (rc != 0)
+		return rc;
+	**ret_n = d->is_bare ? 0 : 1;
+	d->freeze = d->is_bare ? FREEZE_THAWED : FREEZE_FROZEN;
+	return 0;
 }
 
-int fake_agent_freeze(struct driver_connection *c, const char *id, struct err *e)
+int fake_agent_freeze(struct driver_connection *c, const char *id, int *ret_n, struct err *e)
 {
-	enum freeze_status wanted = FREEZE_FROZEN;
-	return fake_with_domain(c, "freeze", id, set_freeze_body, &wanted, e);
+	return fake_with_domain(c, "freeze", id, freeze_body, &ret_n, e);
+}
+
+static int thaw_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
+{
+	(void)h;
+	(void)arg;
+	int rc = check_agent(d, e);
+	if (rc == 0)
+		d->freeze = FREEZE_THAWED;
+	return rc;
 }
 
 int fake_agent_thaw(struct driver_connection *c, const char *id, struct err *e)
 {
-	enum freeze_status wanted = FREEZE_THAWED;
-	return fake_with_domain(c, "thaw", id, set_freeze_body, &wanted, e);
+	return fake_with_domain(c, "thaw", id, thaw_body, NULL, e);
+}
+
+void fake_guest_set_bare(const char *host, const char *id, bool is_bare)
+{
+	struct fake_host *h = fake_host_get(host);
+	LOCK_SCOPE(&h->lock);
+	struct fake_domain *d = map_get(h->domains, id);
+	if (d)
+		d->is_bare = is_bare;
 }
 
 static int status_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)

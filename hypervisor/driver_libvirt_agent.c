@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <libvirt/libvirt-qemu.h>
 #include <libvirt/virterror.h>
+#include <limits.h>
 #include <string.h>
 #include <time.h>
 
@@ -66,29 +67,42 @@ static bool is_there_already(virDomainPtr domain, int code, enum freeze_status w
 	return read_status(domain, &status, NULL) == 0 && status == wanted;
 }
 
+/* *ret_answer NULL: it was so already. */
 static int change(struct driver_connection *c, const char *id, const char *name, const char *verb,
-        enum freeze_status wanted, struct err *e)
+        enum freeze_status wanted, char **ret_answer, struct err *e)
 {
 	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
-	char *answer CLEANUP(cleanup_free) = NULL;
 	int r = lookup_for_agent(c, id, &domain, e);
 	if (r < 0)
 		return r;
-	r = command(domain, name, verb, &answer, e);
+	r = command(domain, name, verb, ret_answer, e);
 	if (r == 0 || !is_there_already(domain, r, wanted))
 		return r;
 	err_clear(e);
 	return 0;
 }
 
-int libvirt_agent_freeze(struct driver_connection *c, const char *id, struct err *e)
+/* {"return":2} */
+static int read_count(const char *answer)
 {
-	return change(c, id, "guest-fsfreeze-freeze", "freezing", FREEZE_FROZEN, e);
+	json_t *root = json_loads(answer, JSON_REJECT_DUPLICATES, NULL);
+	json_int_t n = json_integer_value(json_object_get(root, "return"));
+	json_decref(root);
+	return n < 0 ? 0 : n > INT_MAX ? INT_MAX : (int)n;
+}
+
+int libvirt_agent_freeze(struct driver_connection *c, const char *id, int *ret_n, struct err *e)
+{
+	char *answer CLEANUP(cleanup_free) = NULL;
+	int r = change(c, id, "guest-fsfreeze-freeze", "freezing", FREEZE_FROZEN, &answer, e);
+	*ret_n = answer ? read_count(answer) : 1; /* frozen already: at least one */
+	return r;
 }
 
 int libvirt_agent_thaw(struct driver_connection *c, const char *id, struct err *e)
 {
-	return change(c, id, "guest-fsfreeze-thaw", "thawing", FREEZE_THAWED, e);
+	char *answer CLEANUP(cleanup_free) = NULL;
+	return change(c, id, "guest-fsfreeze-thaw", "thawing", FREEZE_THAWED, &answer, e);
 }
 
 int libvirt_agent_freeze_status(

@@ -124,7 +124,7 @@ int libvirt_drop_checkpoints(struct driver_connection *c, const char *id, struct
 
 /* --- driver_libvirt_agent.c --- */
 
-int libvirt_agent_freeze(struct driver_connection *c, const char *id, struct err *e);
+int libvirt_agent_freeze(struct driver_connection *c, const char *id, int *ret_n, struct err *e);
 int libvirt_agent_thaw(struct driver_connection *c, const char *id, struct err *e);
 int libvirt_agent_freeze_status(
         struct driver_connection *c, const char *id, enum freeze_status *ret_status, struct err *e);

@@ -51,16 +51,16 @@ static int check_thawed(struct link *link, struct err *e)
 	return err_hint(e, "virsh domfsthaw, once it is known why");
 }
 
-/* Waits while the guest is frozen: 0 when told in time and the guest is frozen still. */
-static int hold(struct link *link, struct err *e)
+/* Waits while the guest is frozen: 0 when told in time and the guest is frozen still, if anything was (n > 0). */
+static int hold(struct link *link, int n, struct err *e)
 {
 	const struct freeze_watch *w = link->watch;
 	enum freeze_status status = FREEZE_THAWED;
 	if (!w->wait(w->arg, w->hold_ms))
 		return err_set(e, ERR_DEADLINE,
 		        "the guest was thawed after %d ms, before the work was done", w->hold_ms);
-	if (link->driver->freeze_status(link->c, w->vm_id, &status, e) < 0 ||
-	        status != FREEZE_FROZEN)
+	if (n > 0 && (link->driver->freeze_status(link->c, w->vm_id, &status, e) < 0 ||
+	                     status != FREEZE_FROZEN))
 		return err_set(e, ERR_DEADLINE, "the guest did not stay frozen");
 	return 0;
 }
@@ -110,12 +110,12 @@ static int thaw(struct link *link, struct err *e)
 }
 
 /* Negative and refused: nothing was done. */
-static int freeze(struct link *link, bool *ret_refused, struct err *e)
+static int freeze(struct link *link, int *ret_n, bool *ret_refused, struct err *e)
 {
 	int rc = check_thawed(link, e);
 	*ret_refused = rc < 0;
 	if (rc == 0)
-		rc = link->driver->freeze(link->c, link->watch->vm_id, e);
+		rc = link->driver->freeze(link->c, link->watch->vm_id, ret_n, e);
 	return rc;
 }
 
@@ -124,13 +124,14 @@ void freeze_watch_run(const struct freeze_watch *watch)
 	struct link link = {.watch = watch};
 	struct err e = {0}, held_error = {0};
 	bool is_refused = false;
+	int n = 0;
 	int held = err_set(&held_error, ERR_DEADLINE, "it was not frozen by this guard");
-	int rc = watch->freeze ? freeze(&link, &is_refused, &e) : 0;
+	int rc = watch->freeze ? freeze(&link, &n, &is_refused, &e) : 0;
 	if (rc < 0) {
 		tell(&link, is_refused ? FREEZE_NEWS_REFUSED : FREEZE_NEWS_UNANSWERED, rc, &e);
 	} else if (watch->freeze) {
-		tell(&link, FREEZE_NEWS_FROZEN, 0, NULL);
-		held = hold(&link, &held_error);
+		tell(&link, FREEZE_NEWS_FROZEN, n, NULL);
+		held = hold(&link, n, &held_error);
 	}
 	if (!is_refused) {
 		rc = thaw(&link, &e);

@@ -16,7 +16,7 @@
 #include "hypervisor/driver.h"
 
 enum freeze_news {
-	FREEZE_NEWS_FROZEN,
+	FREEZE_NEWS_FROZEN,     /* rc: how many filesystems; 0: the guest has none to be frozen */
 	FREEZE_NEWS_REFUSED,    /* the last news: nothing was frozen */
 	FREEZE_NEWS_UNANSWERED, /* the guest may freeze yet, and is thawed then */
 	FREEZE_NEWS_THAWED, /* the last news; rc 0: frozen without a gap until told; ERR_DEADLINE: not so */

@@ -143,6 +143,9 @@ void operation_engine_wait(struct operation_engine *engine, const char *id, int6
  * answered yet count as running. Any thread. */
 void operation_engine_count(struct operation_engine *engine, int *ret_running, int *ret_queued);
 
+/* What is under way in a queue: the `job` bits of all its operations that have begun and not ended. Core loop. */
+unsigned operation_engine_jobs(const struct operation_engine *engine, const char *queue);
+
 /* ---- for mutations (writer thread, inside a job) ---- */
 /* Who asked for work, and how long it may wait for its host. */
 struct operation_asked {
@@ -174,5 +177,8 @@ int operation_find_busy_but(struct db *db, const char *queue, const char *const 
 /* The input of the oldest unfinished operation of that kind on that queue, as JSON; *ret_input NULL: none. Caller frees. */
 int operation_find_input(
         struct db *db, const char *queue, const char *kind, char **ret_input, struct err *e);
+/* As above, but only of that kind. */
+int operation_find_kind(struct db *db, const char *queue, const char *kind,
+        char ret_id[UUID_TEXT_SIZE], struct err *e);
 /* Forgets operations that ended before `before_ms`. Writer thread. */
 int operation_prune(struct db *db, int64_t before_ms, struct err *e);

@@ -240,20 +240,35 @@ static bool is_in(const char *const *names, const char *name)
 	return *names != NULL;
 }
 
-int operation_find_busy_but(struct db *db, const char *queue, const char *const *but,
+/* The oldest on that queue whose kind is, or is not, among `kinds`. */
+static int find_unfinished(struct db *db, const char *queue, const char *const *kinds, bool among,
         char ret_id[UUID_TEXT_SIZE], char ret_kind[64], struct err *e)
 {
 	CLEANUP(statement_done) struct statement *s = NULL;
 	int rc = db_query(db, &operation_unfinished_on_queue, SQL_BINDS(SQL_TEXT(queue)), &s, e);
 	if (rc < 0)
 		return rc;
-	while ((rc = statement_step(s, e)) == 1 && is_in(but, statement_text(s, 1)))
+	while ((rc = statement_step(s, e)) == 1 && is_in(kinds, statement_text(s, 1)) != among)
 		;
 	if (rc < 0)
 		return rc;
 	snprintf(ret_id, UUID_TEXT_SIZE, "%s", rc == 1 ? statement_text(s, 0) : "");
 	snprintf(ret_kind, 64, "%s", rc == 1 ? statement_text(s, 1) : "");
 	return 0;
+}
+
+int operation_find_busy_but(struct db *db, const char *queue, const char *const *but,
+        char ret_id[UUID_TEXT_SIZE], char ret_kind[64], struct err *e)
+{
+	return find_unfinished(db, queue, but, /* among= */ false, ret_id, ret_kind, e);
+}
+
+int operation_find_kind(struct db *db, const char *queue, const char *kind,
+        char ret_id[UUID_TEXT_SIZE], struct err *e)
+{
+	const char *const kinds[] = {kind, NULL};
+	char found[64];
+	return find_unfinished(db, queue, kinds, /* among= */ true, ret_id, found, e);
 }
 
 int operation_find_busy(struct db *db, const char *queue, char ret_id[UUID_TEXT_SIZE],

@@ -339,9 +339,10 @@ static void test_carrier_comes_paused_and_leaves_nothing_behind(void **state)
 
 static void test_freeze_lasts_until_thaw_and_needs_an_agent(void **state)
 {
+	int n;
 	(void)state;
 	enum freeze_status status;
-	assert_ok(driver->freeze(c, ID, &failure));
+	assert_ok(driver->freeze(c, ID, &n, &failure));
 	assert_ok(driver->freeze_status(c, ID, &status, &failure));
 	assert_int_equal(status, FREEZE_FROZEN);
 	assert_ok(driver->thaw(c, ID, &failure));
@@ -349,7 +350,7 @@ static void test_freeze_lasts_until_thaw_and_needs_an_agent(void **state)
 	assert_int_equal(status, FREEZE_THAWED);
 	assert_ok(driver->set_guest_time(c, ID, &failure));
 	fake_guest_set_agent(HOST, ID, false);
-	assert_int_equal(driver->freeze(c, ID, NULL), ERR_UNAVAILABLE);
+	assert_int_equal(driver->freeze(c, ID, &n, NULL), ERR_UNAVAILABLE);
 	assert_int_equal(driver->set_guest_time(c, ID, NULL), ERR_UNAVAILABLE);
 }
 

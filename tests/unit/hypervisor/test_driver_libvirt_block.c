@@ -568,12 +568,13 @@ static void test_limits_are_set_live_and_lifted(void **state)
 
 static void test_agent_that_is_not_there_is_said_at_once(void **state)
 {
+	int n;
 	(void)state;
 	struct machine m CLEANUP(machine_done) = {0};
 	enum freeze_status status;
 	start_machine(&m);
 	int64_t start = clock_now_ns();
-	assert_int_equal(driver->freeze(connection, m.id, NULL), ERR_UNAVAILABLE);
+	assert_int_equal(driver->freeze(connection, m.id, &n, NULL), ERR_UNAVAILABLE);
 	assert_int_equal(driver->thaw(connection, m.id, NULL), ERR_UNAVAILABLE);
 	assert_int_equal(driver->freeze_status(connection, m.id, &status, NULL), ERR_UNAVAILABLE);
 	assert_int_equal(driver->set_guest_time(connection, m.id, NULL), ERR_UNAVAILABLE);
@@ -629,22 +630,24 @@ static void begin_in_guest(const char *id, const char *command)
 /* As long as nothing is mounted there is nothing to freeze. */
 static void freeze_until_frozen(const char *id)
 {
+	int n;
 	int64_t until = clock_now_ns() + JOB_MS * 1000000LL;
 	do {
-		assert_ok(driver->freeze(connection, id, &failure));
+		assert_ok(driver->freeze(connection, id, &n, &failure));
 		assert_true(clock_now_ns() < until);
 	} while (freeze_status_of(id) != FREEZE_FROZEN);
 }
 
 static void test_guest_is_frozen_thawed_and_told_the_time(void **state)
 {
+	int n;
 	(void)state;
 	struct machine m CLEANUP(machine_done) = {0};
 	start_guest(&m);
 	wait_for_agent(m.id);
 	begin_in_guest(m.id, "mkdir -p /mnt && mount -t ext4 /dev/vda /mnt");
 	freeze_until_frozen(m.id);
-	assert_ok(driver->freeze(connection, m.id, &failure)); /* again */
+	assert_ok(driver->freeze(connection, m.id, &n, &failure)); /* again */
 	assert_ok(driver->thaw(connection, m.id, &failure));
 	assert_int_equal(freeze_status_of(m.id), FREEZE_THAWED);
 	assert_ok(driver->thaw(connection, m.id, &failure)); /* again */
@@ -654,7 +657,7 @@ static void test_guest_is_frozen_thawed_and_told_the_time(void **state)
 	int64_t start = clock_now_ns(), until = start + JOB_MS * 1000000LL;
 	int rc = 0;
 	while (rc == 0 && clock_now_ns() < until)
-		rc = driver->freeze(connection, m.id, NULL);
+		rc = driver->freeze(connection, m.id, &n, NULL);
 	assert_int_equal(rc, ERR_UNAVAILABLE);
 	assert_true(clock_now_ns() - start < 15000000000);
 }

@@ -29,7 +29,7 @@ struct fixture {
 	void (*meanwhile)(struct fixture *f);
 	/* What was heard. */
 	enum freeze_news news[8];
-	int n_news, last_rc;
+	int n_news, first_rc, last_rc;
 	struct err last;
 	bool was_frozen_in_wait;
 };
@@ -54,6 +54,8 @@ static bool on_wait(void *arg, int timeout_ms)
 static void on_news(void *arg, enum freeze_news news, int rc, const struct err *e)
 {
 	struct fixture *f = arg;
+	if (f->n_news == 0)
+		f->first_rc = rc;
 	f->news[f->n_news++] = news;
 	f->last_rc = rc;
 	f->last = e ? *e : (struct err){0};
@@ -156,8 +158,9 @@ static void test_agent_that_does_not_answer_is_not_asked_to_freeze(void **state)
 
 static void test_guest_frozen_by_someone_else_stays_so(void **state)
 {
+	int n;
 	struct fixture *f = *state;
-	assert_int_equal(driver->freeze(f->c, ID, NULL), 0);
+	assert_int_equal(driver->freeze(f->c, ID, &n, NULL), 0);
 	watch(f, true);
 	assert_int_equal(f->n_news, 1);
 	assert_int_equal(f->news[0], FREEZE_NEWS_REFUSED);
@@ -175,6 +178,21 @@ static void test_host_that_cannot_be_reached_is_a_refusal(void **state)
 	assert_int_equal(f->last_rc, ERR_HOST_DOWN);
 }
 
+static void test_guest_with_nothing_mounted_is_held_all_the_same_and_that_is_said(void **state)
+{
+	struct fixture *f = *state;
+	fake_guest_set_bare(HOST, ID, true);
+	f->tells_in_time = true;
+	watch(f, true);
+	assert_news(f, FREEZE_NEWS_FROZEN, FREEZE_NEWS_THAWED);
+	assert_int_equal(f->first_rc, 0);
+	assert_int_equal(f->last_rc, 0);
+	fake_guest_set_bare(HOST, ID, false);
+	f->n_news = 0;
+	watch(f, true);
+	assert_int_equal(f->first_rc, 1);
+}
+
 /* The agent was stopped between the question and the command: it freezes later all the same. */
 static void test_unanswered_freeze_is_thawed_once_the_agent_goes_on(void **state)
 {
@@ -188,8 +206,9 @@ static void test_unanswered_freeze_is_thawed_once_the_agent_goes_on(void **state
 
 static void test_thaw_is_repeated_over_new_connections_until_the_agent_says_thawed(void **state)
 {
+	int n;
 	struct fixture *f = *state;
-	assert_int_equal(driver->freeze(f->c, ID, NULL), 0);
+	assert_int_equal(driver->freeze(f->c, ID, &n, NULL), 0);
 	fail_calls("thaw", ERR_HOST_DOWN, 4);
 	struct fake_host_stats before, after;
 	fake_host_get_stats(HOST, &before);
@@ -204,8 +223,9 @@ static void test_thaw_is_repeated_over_new_connections_until_the_agent_says_thaw
 
 static void test_after_the_deadline_it_gives_up_and_says_why(void **state)
 {
+	int n;
 	struct fixture *f = *state;
-	assert_int_equal(driver->freeze(f->c, ID, NULL), 0);
+	assert_int_equal(driver->freeze(f->c, ID, &n, NULL), 0);
 	fail_calls("thaw", ERR_UNAVAILABLE, 0);
 	watch(f, false);
 	assert_int_equal(f->n_news, 1);
@@ -237,6 +257,7 @@ int main(void)
 	        TEST(test_agent_that_does_not_answer_is_not_asked_to_freeze),
 	        TEST(test_guest_frozen_by_someone_else_stays_so),
 	        TEST(test_host_that_cannot_be_reached_is_a_refusal),
+	        TEST(test_guest_with_nothing_mounted_is_held_all_the_same_and_that_is_said),
 	        TEST(test_unanswered_freeze_is_thawed_once_the_agent_goes_on),
 	        TEST(test_thaw_is_repeated_over_new_connections_until_the_agent_says_thawed),
 	        TEST(test_after_the_deadline_it_gives_up_and_says_why),

@@ -117,6 +117,10 @@ static void test_busy_names_the_oldest_unfinished_operation(void **state)
 	world_check(operation_find_busy(w->db, "x", busy, kind, &e), &e);
 	assert_string_equal(busy, first);
 	assert_string_equal(kind, "test.four");
+	world_check(operation_find_kind(w->db, "x", "test.late", busy, &e), &e);
+	assert_string_equal(busy, second);
+	world_check(operation_find_kind(w->db, "x", "test.none", busy, &e), &e);
+	assert_string_equal(busy, "");
 }
 
 static bool world_has_run(struct world *w, const char *call)
