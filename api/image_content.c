@@ -229,5 +229,6 @@ int image_put_content(struct request *rq, struct reply *reply, struct err *e)
 		images_release_upload(rq->app->images, row.id);
 		return rc;
 	}
-	return upload_open(rq, &handlers, make_content(rq, &row, &range, has_digest), max_bytes, e);
+	return upload_open(rq, &handlers, make_content(rq, &row, &range, has_digest),
+	        /* key= */ NULL, max_bytes, e);
 }

@@ -312,7 +312,7 @@ static int work_discard(struct image_work *work, struct err *e)
 #define STEP(name)                                                                                 \
 	static void run_##name(struct operation *op)                                               \
 	{                                                                                          \
-		image_work_run(op, work_##name);                                                   \
+		image_work_run(op, IMAGE_WORK_LIBRARY, work_##name);                               \
 	}
 STEP(fetch)
 STEP(clear)

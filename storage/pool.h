@@ -120,6 +120,13 @@ int pool_access_ensure(const struct pool_access *access, const struct driver *dr
 void pool_access_source(const struct pool_access *access, const char *file, const char *format,
         struct domain_source *ret_source, char **ret_path);
 
+/*
+ * What a hanging call in it holds up: the pool, and of a local one what lies on that host (host_id "" or NULL: shared). A key
+ * for bulk threads. Pure.
+ */
+#define POOL_PLACE_SIZE ((size_t)2 * UUID_TEXT_SIZE)
+void pool_place(const char *pool_id, const char *host_id, char ret_place[POOL_PLACE_SIZE]);
+
 /* The name by which Berth's pool `name` is known to libvirt: "berth-NAME". Caller frees. */
 char *pool_libvirt_name(const char *name);
 /* Makes the row "default" (kind dir) with this path if there is none. Writer. */

@@ -91,7 +91,11 @@ static void submit_overwrite(struct operation *op)
 	uuid_text_copy(overwrite->volume_id, operation_target_id(op));
 	uuid_text_copy(overwrite->host_id, operation_host_id(op));
 	const struct bulk_call call = {
-	        .run = run_overwrite, .done = overwrite_done, .arg = overwrite};
+	        .run = run_overwrite,
+	        .done = overwrite_done,
+	        .arg = overwrite,
+	        .key = json_string_value(json_object_get(operation_input(op), "place")),
+	};
 	bulk_submit(services->bulk, &call);
 }
 
@@ -155,6 +159,7 @@ int volume_wipe(struct db *db, struct operation_engine *engine, const struct vol
         const struct operation_asked *asked, char ret_operation[UUID_TEXT_SIZE], struct err *e)
 {
 	bool overwrite = false;
+	char place[POOL_PLACE_SIZE];
 	if (row->vm_id) {
 		int rc = volume_refuse_owned(db, row, e);
 		err_hint(e, "remove the disk from the VM first");
@@ -167,10 +172,11 @@ int volume_wipe(struct db *db, struct operation_engine *engine, const struct vol
 		rc = choose_way(db, row, &overwrite, e);
 	if (rc < 0)
 		return rc;
+	pool_place(row->pool_id, row->host_id, place);
 	const struct volume_start start = {
 	        .kind = "volume.wipe",
 	        .row = row,
-	        .input = json_pack("{s:b}", "overwrite", overwrite),
+	        .input = json_pack("{s:b,s:s}", "overwrite", overwrite, "place", place),
 	        .asked = asked,
 	};
 	return volume_start_operation(db, engine, &start, ret_operation, e);

@@ -78,6 +78,46 @@ static void test_failed_wipe_is_told_and_may_be_asked_for_again(void **state)
 	assert_int_equal(world_file_bytes(v, id, "qcow2"), 64 * MIB);
 }
 
+static int run_other(struct bulk_job *job, void *arg, struct err *e)
+{
+	(void)job, (void)arg, (void)e;
+	return 0;
+}
+
+static void other_done(void *arg, int rc, const struct err *e)
+{
+	(void)rc, (void)e;
+	*(bool *)arg = true;
+}
+
+static void test_wipes_that_hang_in_one_pool_leave_bulk_threads_to_others(void **state)
+{
+	struct volume_world *v = *state;
+	struct host_fixture *f = v->base;
+	struct world_job jobs[BULK_PER_KEY + 2] = {0};
+	struct fake_behaviour hang = {.hang = true};
+	bool is_done = false;
+	bulk_free(f->bulk);
+	f->bulk = f->services.bulk = bulk_new(f->loop, BULK_PER_KEY + 1);
+	fake_script_set("h1", "volume_wipe", NULL, &hang);
+	for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+		char name[16], id[UUID_TEXT_SIZE];
+		snprintf(name, sizeof(name), "data%zu", i);
+		world_make(v, name, "raw", id);
+		jobs[i].id = id;
+		assert_int_equal(world_run(v, world_wipe_job, &jobs[i]), 0);
+	}
+	assert_true(
+	        TURN_UNTIL(f->loop, fake_host_count_calls("h1", "volume_wipe") == BULK_PER_KEY));
+	const struct bulk_call other = {.run = run_other, .done = other_done, .arg = &is_done};
+	bulk_submit(f->bulk, &other);
+	assert_true(TURN_UNTIL(f->loop, is_done));
+	assert_int_equal(fake_host_count_calls("h1", "volume_wipe"), BULK_PER_KEY);
+	fake_script_clear("h1");
+	for (size_t i = 0; i < ARRAY_LEN(jobs); i++)
+		world_assert_ends(v, jobs[i].operation, "succeeded");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -85,6 +125,7 @@ int main(void)
 	        WORLD_TEST(test_qcow2_volume_is_made_again_with_its_size),
 	        WORLD_TEST(test_wiped_linked_clone_stands_on_nothing_any_more),
 	        WORLD_TEST(test_disk_of_a_vm_is_not_wiped),
+	        WORLD_TEST(test_wipes_that_hang_in_one_pool_leave_bulk_threads_to_others),
 	        WORLD_TEST(test_failed_wipe_is_told_and_may_be_asked_for_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
