@@ -27,10 +27,6 @@ SQL(pool_update, 0,
 SQL(pool_set_state, 0, "UPDATE pool SET state = ?2, version = version + 1 WHERE id = ?1");
 SQL(pool_delete_row, 0, "DELETE FROM pool WHERE id = ?");
 SQL(pool_by_path, SQL_SCAN, "SELECT name FROM pool WHERE path = ?1 AND id <> ?2");
-SQL(pool_provisioned, 0, "SELECT coalesce(sum(size_bytes), 0) FROM volume WHERE pool_id = ?");
-SQL(pool_provisioned_host, 0,
-        "SELECT coalesce(sum(size_bytes), 0) FROM volume "
-        "WHERE pool_id = ?1 AND coalesce(host_id, '') = ?2");
 SQL(pool_users, 0,
         "SELECT 'volume ' || name FROM volume WHERE pool_id = ?1 "
         "UNION SELECT 'image ' || image.name FROM layer JOIN image ON image.id = layer.image_id "
@@ -183,16 +179,4 @@ int pool_store_host_users(
         struct db *db, const char *id, const char *host_id, struct str *users, struct err *e)
 {
 	return add_users(db, &pool_host_users, id, host_id, users, e);
-}
-
-int pool_store_provisioned(
-        struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e)
-{
-	struct statement *s CLEANUP(statement_done) = NULL;
-	const struct sql_text *sql = host_id ? &pool_provisioned_host : &pool_provisioned;
-	const struct sql_bind binds[] = {SQL_TEXT(id), SQL_TEXT(host_id)};
-	int rc = db_find(db, sql, binds, host_id ? 2 : 1, &s, e);
-	if (rc > 0)
-		*ret_bytes = statement_int(s, 0);
-	return rc < 0 ? rc : 0;
 }
