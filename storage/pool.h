@@ -131,6 +131,8 @@ void pool_place(const char *pool_id, const char *host_id, char ret_place[POOL_PL
 char *pool_libvirt_name(const char *name);
 /* Makes the row "default" (kind dir) with this path if there is none. Writer. */
 int pool_ensure_default(struct db *db, const char *path, struct err *e);
+/* Whether a file of the one is a file of the other. Pure. */
+bool pool_source_is_same(const struct pool_spec *a, const struct pool_spec *b);
 
 /* ---- choosing: any connection ---- */
 
@@ -148,3 +150,6 @@ int pool_choose_host(
  */
 int pool_check_room(struct db *db, const struct pool_access *access, const char *host_id,
         int64_t size_bytes, bool full, struct err *e);
+/* Whether an existing file may become a volume: ERR_IN_USE names the one that it is already, in a pool of the same source. */
+int pool_check_file_is_free(
+        struct db *db, const struct pool_access *access, const char *file, struct err *e);

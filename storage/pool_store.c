@@ -46,6 +46,11 @@ SQL(pool_host_users, 0,
         "WHERE snapshot.memory_pool_id = ?1 AND vm.host_id = ?2 "
         "ORDER BY 1 LIMIT 6");
 
+SQL(pool_file_elsewhere, SQL_SCAN,
+        "SELECT pool.id, volume.name FROM pool JOIN layer ON layer.pool_id = pool.id "
+        "AND coalesce(layer.host_id, '') = '' AND layer.file = ?2 "
+        "JOIN volume ON volume.id = layer.volume_id WHERE pool.id <> ?1");
+
 void pool_row_done(struct pool_row *row)
 {
 	free(row->name);
@@ -179,4 +184,20 @@ int pool_store_host_users(
         struct db *db, const char *id, const char *host_id, struct str *users, struct err *e)
 {
 	return add_users(db, &pool_host_users, id, host_id, users, e);
+}
+
+int pool_store_file_elsewhere(struct db *db, const char *id, const char *file,
+        int (*each)(void *arg, const char *pool_id, const char *volume, struct err *e), void *arg,
+        struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_query(db, &pool_file_elsewhere, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(file)), &s, e);
+	if (rc < 0)
+		return rc;
+	while ((rc = statement_step(s, e)) > 0) {
+		int result = each(arg, statement_text(s, 0), statement_text(s, 1), e);
+		if (result < 0)
+			return result;
+	}
+	return rc;
 }
