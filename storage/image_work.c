@@ -103,6 +103,7 @@ void image_work_run(
 	struct image_work **first = images_works(services->images);
 	work->images = services->images;
 	work->readers = services->readers;
+	work->writer = services->writer;
 	work->op = op;
 	work->run = run;
 	uuid_text_copy(work->image_id, operation_target_id(op));

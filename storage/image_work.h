@@ -17,6 +17,7 @@ struct image_work {
 	/* For run: */
 	struct images *images;
 	struct readers *readers;
+	struct writer *writer;
 	char image_id[UUID_TEXT_SIZE];
 	json_t *input, *memory; /* the operation's, copies */
 	/* Set by run: becomes part of the operation's memory when it succeeds. */
