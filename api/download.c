@@ -102,7 +102,7 @@ static int choose_range(struct request *rq, const struct reply *reply, struct fl
 }
 
 int download_open(struct request *rq, struct reply *reply, const struct download_handlers *handlers,
-        void *arg, int64_t length, struct err *e)
+        void *arg, const char *key, int64_t length, struct err *e)
 {
 	struct download *download = xcalloc(1, sizeof(*download));
 	struct flow *flow = &download->flow;
@@ -110,7 +110,7 @@ int download_open(struct request *rq, struct reply *reply, const struct download
 	download->arg = arg;
 	flow->free = free_download;
 	flow->run = run_download;
-	int rc = flow_init(flow, FLOW_DOWN, rq->exchange->is_head ? 0 : DOWNLOAD_BUFFER, e);
+	int rc = flow_init(flow, FLOW_DOWN, key, rq->exchange->is_head ? 0 : DOWNLOAD_BUFFER, e);
 	if (rc == 0)
 		rc = choose_range(rq, reply, flow, length, e);
 	if (rc < 0) {

@@ -31,10 +31,11 @@ struct download_handlers {
 /*
  * For a ROUTE_DOWNLOAD handler, as its last act. `length` is that of the whole, -1: unknown (then Range is ignored and the
  * answer comes in chunks). A single Range makes it 206, one outside ERR_RANGE; several are ignored, as is one whose
- * If-Range is not the reply's ETag. Takes over `arg` in every case. On a HEAD nothing is produced.
+ * If-Range is not the reply's ETag. `key`: what the producer may hang in (bulk_call.key), or
+ * NULL. Takes over `arg` in every case. On a HEAD nothing is produced.
  */
 int download_open(struct request *rq, struct reply *reply, const struct download_handlers *handlers,
-        void *arg, int64_t length, struct err *e);
+        void *arg, const char *key, int64_t length, struct err *e);
 /* Whether only the headers are asked for. */
 bool request_is_head(const struct request *rq);
 

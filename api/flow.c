@@ -2,12 +2,18 @@
 /* Flows: the hand-over between a connection that never waits and a bulk thread that may. */
 #include "api/flow.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-static _Atomic int n_flows;
+/* Those that have a pipe. */
+static struct {
+	pthread_mutex_t lock;
+	struct flow *first;
+} registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Under the pipe's lock. */
 static void on_ready(void *arg)
@@ -23,19 +29,50 @@ static void on_ready(void *arg)
 	flow->resume(flow->connection);
 }
 
-int flow_init(struct flow *flow, enum flow_direction direction, size_t buffer, struct err *e)
+static int add(struct flow *flow, struct err *e)
+{
+	int n = 0, alike = 0;
+	LOCK_SCOPE(&registry.lock);
+	for (const struct flow *other = registry.first; other; other = other->next) {
+		n++;
+		alike += flow->key[0] && strcmp(other->key, flow->key) == 0;
+	}
+	if (n >= FLOWS_MAX)
+		return err_set(e, ERR_LIMIT,
+		        "%d uploads and downloads are running, no more than %d can", n, FLOWS_MAX);
+	if (alike >= FLOWS_PER_KEY)
+		return err_set(e, ERR_LIMIT,
+		        "%d uploads and downloads of the same pool are running, no more than %d "
+		        "can",
+		        alike, FLOWS_PER_KEY);
+	flow->next = registry.first;
+	registry.first = flow;
+	return 0;
+}
+
+/* Accepts one that was refused. */
+static void drop(const struct flow *flow)
+{
+	LOCK_SCOPE(&registry.lock);
+	for (struct flow **at = &registry.first; *at; at = &(*at)->next)
+		if (*at == flow) {
+			*at = flow->next;
+			return;
+		}
+}
+
+int flow_init(struct flow *flow, enum flow_direction direction, const char *key, size_t buffer,
+        struct err *e)
 {
 	flow->refs = 1;
 	flow->direction = direction;
 	flow->is_first = direction == FLOW_DOWN;
+	snprintf(flow->key, sizeof(flow->key), "%s", key ? key : "");
 	pthread_mutex_init(&flow->lock, NULL);
-	int n = atomic_fetch_add(&n_flows, 1);
-	if (buffer > 0 && n >= FLOWS_MAX)
-		return err_set(e, ERR_LIMIT,
-		        "%d uploads and downloads are running, no more than %d can", n, FLOWS_MAX);
-	if (buffer > 0)
+	int rc = buffer > 0 ? add(flow, e) : 0;
+	if (rc == 0 && buffer > 0)
 		flow->pipe = pipe_new(buffer, on_ready, flow);
-	return 0;
+	return rc;
 }
 
 struct flow *flow_ref(struct flow *flow)
@@ -48,7 +85,7 @@ void flow_unref(struct flow *flow)
 {
 	if (!flow || atomic_fetch_sub(&flow->refs, 1) != 1)
 		return;
-	atomic_fetch_sub(&n_flows, 1);
+	drop(flow);
 	pipe_unref(flow->pipe);
 	pthread_mutex_destroy(&flow->lock);
 	flow->free(flow);
@@ -86,7 +123,8 @@ void flow_start(struct flow *flow, struct exchange *ex)
 	if (flow->direction == FLOW_DOWN)
 		pipe_poll(flow->pipe, NULL, 0,
 		        &is_end); /* on_ready comes with the first byte, or the end */
-	struct bulk_call call = {.run = run, .done = done, .arg = flow};
+	struct bulk_call call = {
+	        .run = run, .done = done, .arg = flow, .key = flow->key[0] ? flow->key : NULL};
 	bulk_submit(ex->rq.app->bulk, &call);
 }
 

@@ -19,9 +19,10 @@
 #include "base/pipe.h"
 
 #define FLOWS_MAX      6
-#define FLOW_STALL_MS  120000 /* without a byte from, or for, the bulk thread's side */
-#define FLOW_SEND_MS   60000  /* for the client to take a block */
-#define FLOW_FINISH_MS 300000 /* from the end of an upload's body to its outcome */
+#define FLOWS_PER_KEY  BULK_PER_KEY /* more would wait for a thread, and time out */
+#define FLOW_STALL_MS  120000       /* without a byte from, or for, the bulk thread's side */
+#define FLOW_SEND_MS   60000        /* for the client to take a block */
+#define FLOW_FINISH_MS 300000       /* from the end of an upload's body to its outcome */
 
 enum flow_direction { FLOW_UP, FLOW_DOWN };
 enum flow_gate { GATE_OPEN, GATE_WAITING, GATE_READY };
@@ -34,6 +35,8 @@ struct flow {
 	void (*free)(struct flow *flow);
 	/* Bulk thread: the whole work. */
 	void (*run)(struct flow *flow);
+	char key[BULK_KEY_SIZE];      /* "": none */
+	struct flow *next;            /* registry */
 	struct bulk_job *_Atomic job; /* while `run` runs */
 
 	/* The connection's side. */
@@ -54,8 +57,10 @@ struct flow {
 	bool is_partial;
 };
 
-/* ERR_LIMIT beyond FLOWS_MAX. */
-int flow_init(struct flow *flow, enum flow_direction direction, size_t buffer, struct err *e);
+/* ERR_LIMIT beyond FLOWS_MAX, and beyond FLOWS_PER_KEY with that key (NULL: none). `buffer` 0: the answer to a HEAD, which
+ * counts for nothing. */
+int flow_init(struct flow *flow, enum flow_direction direction, const char *key, size_t buffer,
+        struct err *e);
 struct flow *flow_ref(struct flow *flow);
 void flow_unref(struct flow *flow); /* accepts NULL */
 

@@ -20,6 +20,7 @@
 #include "db/writer.h"
 #include "storage/image_library.h"
 #include "storage/image_receive.h"
+#include "storage/image_room.h"
 #include "storage/image_store.h"
 
 int image_put_content(struct request *rq, struct reply *reply, struct err *e);
@@ -31,6 +32,7 @@ struct content {
 	struct images *images; /* borrowed, as the writer */
 	struct writer *writer;
 	struct image_receiver receiver;
+	struct image_room room; /* for an upload without a total */
 	bool has_digest;
 	/* Between consume and finish. */
 	int64_t recorded, received;
@@ -68,7 +70,11 @@ static int take_all(struct upload *upload, struct content *content, char *block,
 	struct image_receiver *receiver = &content->receiver;
 	int64_t n;
 	while ((n = upload_read(upload, block, BLOCK_BYTES, e)) > 0) {
-		int rc = image_receiver_take(receiver, block, (size_t)n, e);
+		int rc = receiver->total >= 0
+		                 ? 0
+		                 : image_room_take(&content->room, receiver->received + n, e);
+		if (rc == 0)
+			rc = image_receiver_take(receiver, block, (size_t)n, e);
 		if (rc == 0 && !content->has_digest &&
 		        receiver->received - content->recorded >= RECORD_BYTES)
 			rc = record(content, e);
@@ -85,7 +91,7 @@ static int take_all(struct upload *upload, struct content *content, char *block,
 static bool is_hopeless(const struct content *content, int rc)
 {
 	return (rc == ERR_UNPROCESSABLE && !content->has_digest) || rc == ERR_TOO_LARGE ||
-	       rc == ERR_DISK_FULL;
+	       rc == ERR_LIMIT || rc == ERR_DISK_FULL;
 }
 
 /* What came before the connection broke is kept, unless its digest can no longer be checked. */
@@ -144,6 +150,7 @@ static int finish(struct request *rq, struct reply *reply, void *arg, int rc,
 {
 	const struct content *content = arg;
 	struct image_row row CLEANUP(image_row_done) = {0};
+	images_claim_room(content->images, content->receiver.id, 0); /* the row says it now */
 	if (rc < 0)
 		return finish_failed(rq, content, error, e);
 	rc = image_upload_record(
@@ -204,6 +211,8 @@ static struct content *make_content(const struct request *rq, const struct image
 	        .fd = -1,
 	};
 	uuid_text_copy(content->receiver.id, row->id);
+	content->room = (struct image_room){.writer = rq->app->writer, .images = rq->app->images};
+	uuid_text_copy(content->room.id, row->id);
 	return content;
 }
 
@@ -229,5 +238,6 @@ int image_put_content(struct request *rq, struct reply *reply, struct err *e)
 		images_release_upload(rq->app->images, row.id);
 		return rc;
 	}
-	return upload_open(rq, &handlers, make_content(rq, &row, &range, has_digest), max_bytes, e);
+	return upload_open(rq, &handlers, make_content(rq, &row, &range, has_digest),
+	        /* key= */ NULL, max_bytes, e);
 }

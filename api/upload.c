@@ -49,7 +49,7 @@ static int check_length(const struct upload *upload, int64_t length, struct err 
 }
 
 int upload_open(struct request *rq, const struct upload_handlers *handlers, void *arg,
-        int64_t max_bytes, struct err *e)
+        const char *key, int64_t max_bytes, struct err *e)
 {
 	struct upload *upload = xcalloc(1, sizeof(*upload));
 	upload->handlers = handlers;
@@ -58,7 +58,7 @@ int upload_open(struct request *rq, const struct upload_handlers *handlers, void
 	upload->declared_length = request_content_length(rq);
 	upload->flow.free = free_upload;
 	upload->flow.run = run_upload;
-	int rc = flow_init(&upload->flow, FLOW_UP, UPLOAD_BUFFER, e);
+	int rc = flow_init(&upload->flow, FLOW_UP, key, UPLOAD_BUFFER, e);
 	if (rc == 0)
 		rc = check_length(upload, upload->declared_length, e);
 	if (rc == 0)

@@ -14,7 +14,8 @@
  * Between the connection and the consumer lies a pipe of UPLOAD_BUFFER bytes. When it is full the connection is
  * suspended: nothing is read from the client, no HTTP thread waits. A client that sends less than UPLOAD_MIN_BYTES within
  * the body's time limit is cut off; the whole may take as long as it takes. A consumer that takes nothing for
- * FLOW_STALL_MS ends the upload. At most FLOWS_MAX uploads and downloads run at once: ERR_LIMIT beyond.
+ * FLOW_STALL_MS ends the upload. At most FLOWS_MAX uploads and downloads run at once, FLOWS_PER_KEY of one key: ERR_LIMIT
+ * beyond.
  *
  * After a crash nothing of this is left: who needs to know marks its rows in the handler, or makes an operation there.
  */
@@ -48,10 +49,11 @@ struct upload_handlers {
 /*
  * For a ROUTE_UPLOAD handler, as its last act: the body may come. More than `max_bytes` are ERR_TOO_LARGE (at once if
  * Content-Length says so, else from upload_read). A Content-Digest that cannot be understood is ERR_MALFORMED, one
- * without sha-256 ERR_UNSUPPORTED. Takes over `arg` in every case.
+ * without sha-256 ERR_UNSUPPORTED. `key`: what the consumer may hang in (bulk_call.key), or NULL. Takes over `arg` in every
+ * case.
  */
 int upload_open(struct request *rq, const struct upload_handlers *handlers, void *arg,
-        int64_t max_bytes, struct err *e);
+        const char *key, int64_t max_bytes, struct err *e);
 
 /*
  * Bulk thread, in consume. Waits for at least one byte; 0: the end of the body, and it has the sha-256 of Content-Digest,

@@ -65,6 +65,7 @@ struct work {
 	struct operation_services services;
 	struct volume_content *content; /* owned; NULL for a HEAD */
 	char volume_id[UUID_TEXT_SIZE];
+	char place[POOL_PLACE_SIZE];
 };
 
 static void free_work(void *arg)
@@ -83,6 +84,7 @@ static struct work *make_work(const struct request *rq, const struct volume_row 
 	        .bulk = rq->app->bulk,
 	        .engine = rq->app->engine};
 	uuid_text_copy(work->volume_id, row->id);
+	pool_place(row->pool_id, row->host_id, work->place);
 	return work;
 }
 
@@ -157,7 +159,7 @@ static int get_content(struct request *rq, struct reply *reply, struct err *e)
 		free_work(work);
 		return rc;
 	}
-	return download_open(rq, reply, &download_handlers, work, length, e);
+	return download_open(rq, reply, &download_handlers, work, work->place, length, e);
 }
 
 /* ---- in ---- */
@@ -241,5 +243,6 @@ static int put_content(struct request *rq, struct reply *reply, struct err *e)
 		free_work(work);
 		return rc;
 	}
-	return upload_open(rq, &upload_handlers, work, volume_content_max_bytes(&row), e);
+	return upload_open(
+	        rq, &upload_handlers, work, work->place, volume_content_max_bytes(&row), e);
 }

@@ -13,15 +13,16 @@
 
 #include "base/cleanup.h"
 
-#define RESOLVE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+#define LINKLESS (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 /* A rename elsewhere in the file system makes the kernel give up a look-up that it cannot prove to be beneath. */
 #define TRIES 100
 
-static int open_beneath(int directory_fd, const char *name, int flags, mode_t mode)
+static int open_resolving(
+        int directory_fd, const char *name, int flags, mode_t mode, unsigned resolve)
 {
 	struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC),
 	        .mode = flags & O_CREAT ? mode : 0,
-	        .resolve = RESOLVE};
+	        .resolve = resolve};
 	long fd = -1;
 	for (int i = 0; i < TRIES; i++) {
 		fd = syscall(SYS_openat2, directory_fd, name, &how, sizeof(how));
@@ -29,6 +30,11 @@ static int open_beneath(int directory_fd, const char *name, int flags, mode_t mo
 			break;
 	}
 	return (int)fd;
+}
+
+static int open_beneath(int directory_fd, const char *name, int flags, mode_t mode)
+{
+	return open_resolving(directory_fd, name, flags, mode, LINKLESS | RESOLVE_BENEATH);
 }
 
 static int explain(int saved_errno, const char *name, struct err *e)
@@ -54,6 +60,12 @@ int beneath_open_root(const char *path, struct err *e)
 	        e, ERR_HOST_PERMISSION, "the directory %s may be written to by everybody", path);
 }
 
+int beneath_open_existing(const char *path, struct err *e)
+{
+	int fd = open_resolving(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, LINKLESS);
+	return fd < 0 ? explain(errno, path, e) : fd;
+}
+
 int beneath_open_directory(int root_fd, const char *name, struct err *e)
 {
 	if (mkdirat(root_fd, name, 0700) < 0 && errno != EEXIST)
@@ -65,7 +77,8 @@ int beneath_open_directory(int root_fd, const char *name, struct err *e)
 int beneath_open(int directory_fd, const char *name, int flags, struct err *e)
 {
 	/* NONBLOCK: a pipe put in its place must not hold us. */
-	int fd = open_beneath(directory_fd, name, flags | O_NOFOLLOW | O_NONBLOCK, 0600);
+	const int always = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	int fd = open_beneath(directory_fd, name, flags | always, 0600);
 	if (fd < 0)
 		return explain(errno, name, e);
 	struct stat st;

@@ -13,6 +13,9 @@
 /* The directory itself, made with mode 0700 if it is missing (its parent must exist); its path is trusted. Negative:
  * error; ERR_HOST_PERMISSION when others may write to it. */
 int beneath_open_root(const char *path, struct err *e);
+/* An existing directory by its absolute path, of which no component may be a link; who may write to it does not matter. Negative:
+ * error; ERR_NOT_FOUND. */
+int beneath_open_existing(const char *path, struct err *e);
 /* A directory in it, made with mode 0700 if it is missing. */
 int beneath_open_directory(int root_fd, const char *name, struct err *e);
 /* A plain file, never a link, device or pipe; `flags` as of open, files are made with mode 0600. Negative: error;

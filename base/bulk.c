@@ -3,6 +3,7 @@
  * The bulk threads.
  *
  *	submit -> FIFO -> thread: run -> [core loop] done, and the job is freed
+ *	            |     (the first whose key has room)
  *	            \-> bulk_cancel ----^   (without having run)
  *
  * Lock: `lock` guards everything; loop_post is called under it (lock order: bulk, loop), so that a thread that returns
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -35,7 +37,8 @@ struct bulk_job {
 	struct bulk_job
 	        *next; /* in the FIFO, among those that run, or those whose `done` is on its way */
 	struct bulk *bulk;
-	struct bulk_call call;
+	struct bulk_call call;   /* without its key */
+	char key[BULK_KEY_SIZE]; /* "": none */
 	_Atomic bool is_cancelled;
 	bool is_queued;  /* the lock */
 	bool is_dropped; /* core loop: bulk_free came before `done` */
@@ -64,22 +67,6 @@ static void lower_io_priority(void)
 
 /* ---- under the lock ---- */
 
-static struct bulk_job *take_job(struct bulk *bulk)
-{
-	bulk->idle++;
-	while (!bulk->first && !bulk->is_closed)
-		pthread_cond_wait(&bulk->work, &bulk->lock);
-	bulk->idle--;
-	struct bulk_job *job = bulk->is_closed ? NULL : bulk->first;
-	if (!job)
-		return NULL;
-	bulk->first = job->next;
-	job->is_queued = false;
-	job->next = bulk->running;
-	bulk->running = job;
-	return job;
-}
-
 static void remove_from(struct bulk_job **list, const struct bulk_job *job)
 {
 	while (*list != job)
@@ -94,6 +81,41 @@ static void remove_queued(struct bulk *bulk, struct bulk_job *job)
 	while (bulk->last && bulk->last->next)
 		bulk->last = bulk->last->next;
 	job->is_queued = false;
+}
+
+/* Whether as many with its key run as may. */
+static bool is_held_back(const struct bulk *bulk, const struct bulk_job *job)
+{
+	int n = 0;
+	if (!job->key[0])
+		return false;
+	for (const struct bulk_job *other = bulk->running; other; other = other->next)
+		n += strcmp(other->key, job->key) == 0;
+	return n >= BULK_PER_KEY;
+}
+
+static struct bulk_job *find_next(const struct bulk *bulk)
+{
+	struct bulk_job *job = bulk->first;
+	while (job && is_held_back(bulk, job))
+		job = job->next;
+	return job;
+}
+
+/* A thread that ends a job looks here next, so nobody need be woken for those that were held back by it. */
+static struct bulk_job *take_job(struct bulk *bulk)
+{
+	struct bulk_job *job = NULL;
+	bulk->idle++;
+	while (!bulk->is_closed && !(job = find_next(bulk)))
+		pthread_cond_wait(&bulk->work, &bulk->lock);
+	bulk->idle--;
+	if (!job)
+		return NULL;
+	remove_queued(bulk, job);
+	job->next = bulk->running;
+	bulk->running = job;
+	return job;
 }
 
 /* Core loop, without the lock. */
@@ -265,9 +287,13 @@ struct bulk_job *bulk_submit(struct bulk *bulk, const struct bulk_call *call)
 	struct bulk_job *job = xcalloc(1, sizeof(*job));
 	job->bulk = bulk;
 	job->call = *call;
+	job->call.key = NULL;
+	assert(!call->key || strlen(call->key) < sizeof(job->key));
+	snprintf(job->key, sizeof(job->key), "%s", call->key ? call->key : "");
 	LOCK_SCOPE(&bulk->lock);
 	enqueue(bulk, job);
-	if (count_queued(bulk) > bulk->idle && bulk->threads < bulk->max)
+	bool is_wanted = !is_held_back(bulk, job) && count_queued(bulk) > bulk->idle;
+	if (is_wanted && bulk->threads < bulk->max)
 		start_thread(bulk);
 	pthread_cond_signal(&bulk->work);
 	return job;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bulk threads: few, with idle I/O priority, for work that takes long and blocks (copying, hashing, converting).
- * Jobs wait in one FIFO when all threads are at work.
+ * Jobs wait in one FIFO when all threads are at work. Of those with the same key (what they may hang in: a pool, a host) no
+ * more than BULK_PER_KEY run at a time; the next of them waits, and the jobs behind it overtake it.
  */
 #pragma once
 
@@ -11,12 +12,16 @@
 struct bulk;
 struct bulk_job;
 
+#define BULK_PER_KEY  3
+#define BULK_KEY_SIZE 80
+
 struct bulk_call {
 	/* Bulk thread. Should look at bulk_is_cancelled between blocks and then return ERR_CANCELLED. */
 	int (*run)(struct bulk_job *job, void *arg, struct err *e);
 	/* Core loop, once. */
 	void (*done)(void *arg, int rc, const struct err *e);
-	void *arg; /* borrowed until done has returned */
+	void *arg;       /* borrowed until done has returned */
+	const char *key; /* copied, shorter than BULK_KEY_SIZE; NULL: no bound */
 };
 
 /* `loop` is where `done` is called. Threads start when there is work for them. */

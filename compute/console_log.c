@@ -4,26 +4,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/beneath.h"
 #include "base/cleanup.h"
 #include "compute/vm_domain.h"
 #include "compute/vm_live.h"
 
-static int open_beneath(const char *directory, const char *name)
+/* The directory is looked up anew each time, as libvirt does that writes there: a file of another day is not read. */
+static int open_log(const char *directory, const char *name, struct err *e)
 {
-	int dir CLEANUP(cleanup_fd) = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return -1;
-	const struct open_how how = {
-	        .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-	        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-	};
-	return (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+	int dir CLEANUP(cleanup_fd) = beneath_open_existing(directory, e);
+	return dir < 0 ? dir : beneath_open(dir, name, O_RDONLY, e);
 }
 
 /* A guest may print anything: what is not printable ASCII or a line break becomes '?'. */
@@ -41,8 +35,8 @@ static void add_printable(struct str *text, const char *data, size_t len)
 static int read_end(int fd, size_t max_bytes, struct str *text, struct err *e)
 {
 	struct stat st;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return err_set(e, ERR_NOT_FOUND, "the console log is not a plain file");
+	if (fstat(fd, &st) < 0)
+		return err_set_errno(e, errno, "looking at the console log");
 	off_t at = st.st_size > (off_t)max_bytes ? st.st_size - (off_t)max_bytes : 0;
 	char chunk[16384];
 	while (max_bytes > 0) {
@@ -72,10 +66,11 @@ int console_log_read(struct db *db, struct vms *vms, const struct vm_row *row, s
 		        host.name);
 	str_add(text, "");
 	char *path CLEANUP(cleanup_free) = vm_console_path(vms->console_directory, row->id);
-	int fd CLEANUP(cleanup_fd) = open_beneath(vms->console_directory, strrchr(path, '/') + 1);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0)
-		return err_set_errno(e, errno, "opening the console log of VM %s", row->name);
-	return read_end(fd, max_bytes, text, e);
+	int fd CLEANUP(cleanup_fd) = open_log(vms->console_root, strrchr(path, '/') + 1, e);
+	if (fd >= 0)
+		return read_end(fd, max_bytes, text, e);
+	if (fd != ERR_NOT_FOUND)
+		return err_prefix(e, "the console log of VM %s", row->name);
+	err_clear(e);
+	return 0;
 }

@@ -36,6 +36,7 @@ struct vm_stats;      /* vm_stats.c */
 struct vms {
 	struct vms_config config;
 	char *console_directory; /* owned */
+	char *console_root;      /* owned: the same without links, as they were at the start */
 	struct map *live;        /* id -> struct vm_live (owned) */
 	struct map *autostarts;  /* host id -> struct autostart (owned) */
 	struct vm_power_wait *waits;

@@ -37,6 +37,9 @@ struct vms *vms_new(const struct vms_config *config)
 	struct vms *vms = xcalloc(1, sizeof(*vms));
 	vms->config = *config;
 	vms->console_directory = xstrdup(config->console_directory);
+	vms->console_root = realpath(config->console_directory, NULL);
+	if (!vms->console_root) /* not made yet */
+		vms->console_root = xstrdup(config->console_directory);
 	vms->live = map_new();
 	vms->autostarts = map_new();
 	vms->unlisted = map_new();
@@ -79,6 +82,7 @@ void vms_free(struct vms *vms)
 	map_free(vms->autostarts);
 	map_free(vms->unlisted);
 	free(vms->console_directory);
+	free(vms->console_root);
 	free(vms);
 }
 

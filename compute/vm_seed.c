@@ -247,6 +247,7 @@ void vm_seed_write(struct operation *op)
 	write->readers = services->readers;
 	uuid_text_copy(write->vm_id, operation_target_id(op));
 	uuid_text_copy(write->host_id, operation_host_id(op));
-	const struct bulk_call call = {.run = write_seed, .done = on_written, .arg = write};
+	const struct bulk_call call = {
+	        .run = write_seed, .done = on_written, .arg = write, .key = write->host_id};
 	bulk_submit(services->bulk, &call);
 }

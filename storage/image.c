@@ -11,6 +11,7 @@
 #include "storage/image_address.h"
 #include "storage/image_kinds.h"
 #include "storage/image_library.h"
+#include "storage/image_room.h"
 #include "storage/image_store.h"
 #include "storage/layer.h"
 
@@ -229,25 +230,10 @@ int64_t image_max_bytes(const struct image_options *options, const struct image_
 	return options->max_bytes;
 }
 
-/* What the quota leaves for this image. */
-int image_quota_left(struct db *db, const struct image_options *options, const char *id,
-        int64_t *ret_bytes, struct err *e)
+static int refuse_size(int64_t asked, int64_t limit, struct err *e)
 {
-	int64_t used = 0;
-	*ret_bytes = INT64_MAX;
-	if (options->quota_bytes == 0)
-		return 0;
-	int rc = image_store_used_bytes(db, id, &used, e);
-	if (rc < 0)
-		return rc;
-	*ret_bytes = used < options->quota_bytes ? options->quota_bytes - used : 0;
-	return 0;
-}
-
-static int refuse_size(int code, const char *what, int64_t asked, int64_t limit, struct err *e)
-{
-	err_set(e, code, "the image has %lld bytes, %s %lld", (long long)asked, what,
-	        (long long)limit);
+	err_set(e, ERR_TOO_LARGE, "the image has %lld bytes, at most allowed are %lld",
+	        (long long)asked, (long long)limit);
 	return err_numbers(e, "{\"asked_bytes\":%lld,\"limit_bytes\":%lld}", (long long)asked,
 	        (long long)limit);
 }
@@ -290,7 +276,7 @@ static int64_t total_of(const struct image_row *row, const struct image_upload_r
 	return range->first > 0 && row->total_bytes > 0 ? row->total_bytes : -1;
 }
 
-int image_upload_begin(struct db *db, const struct images *images, const struct image_row *row,
+int image_upload_begin(struct db *db, struct images *images, const struct image_row *row,
         const struct image_upload_range *range, int64_t *ret_max_bytes, struct err *e)
 {
 	const struct image_options *options = images_options(images);
@@ -300,15 +286,15 @@ int image_upload_begin(struct db *db, const struct images *images, const struct 
 	if (rc == 0)
 		rc = check_upload_range(row, range, e);
 	if (rc == 0)
-		rc = image_quota_left(db, options, row->id, &left, e);
+		rc = image_quota_left(db, images, row->id, &left, e);
 	if (rc < 0)
 		return rc;
 	int64_t asked = total >= 0 ? total : range->first + (range->length > 0 ? range->length : 0);
 	if (asked > most)
-		return refuse_size(ERR_TOO_LARGE, "at most allowed are", asked, most, e);
+		return refuse_size(asked, most, e);
 	if (asked > left)
-		return refuse_size(ERR_LIMIT, "the quota leaves", asked, left, e);
-	int64_t end = total >= 0 ? total : most < left ? most : left;
+		return image_quota_refuse(asked, left, e);
+	int64_t end = total >= 0 ? total : most; /* image_room.h has the quota's end */
 	*ret_max_bytes = range->length >= 0 ? range->length : end - range->first;
 	if (str_equal(row->state, "failed"))
 		rc = image_set_state(db, row->id, row->spec.name, "uploading", "", e);

@@ -88,7 +88,7 @@ struct image_upload_range {
  * Whether these bytes may come now: ERR_WRONG_STATE, ERR_RANGE with received_bytes in its numbers, ERR_TOO_LARGE,
  * ERR_LIMIT (quota). *ret_max_bytes: what this request may send.
  */
-int image_upload_begin(struct db *db, const struct images *images, const struct image_row *row,
+int image_upload_begin(struct db *db, struct images *images, const struct image_row *row,
         const struct image_upload_range *range, int64_t *ret_max_bytes, struct err *e);
 /* So many bytes lie in the staging directory, synced. total_bytes -1: as before. */
 int image_upload_record(

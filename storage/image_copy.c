@@ -188,7 +188,7 @@ static int work_upload(struct image_work *work, struct err *e)
 
 static void run_upload(struct operation *op)
 {
-	image_work_run(op, work_upload);
+	image_work_run(op, input_text(op, "place"), work_upload);
 }
 
 /* ---- the kind ---- */
@@ -263,9 +263,11 @@ static int start_copy(struct db *db, struct operation_engine *engine, const stru
 	int rc = layer_store_get(db, layer_id, &layer, e);
 	if (rc < 0)
 		return rc;
-	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s,s:s,s:s,s:s,s:I}", "layer_id",
-	        layer_id, "pool_id", layer.pool_id, "host_id", host_id, "file", layer.file,
-	        "file_bytes", (json_int_t)image->file_bytes);
+	char place[POOL_PLACE_SIZE];
+	pool_place(layer.pool_id, layer.host_id, place);
+	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "layer_id",
+	        layer_id, "pool_id", layer.pool_id, "host_id", host_id, "place", place, "file",
+	        layer.file, "file_bytes", (json_int_t)image->file_bytes);
 	const struct operation_request request = {
 	        .kind = "image.copy",
 	        .target_kind = "image",

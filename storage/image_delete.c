@@ -105,7 +105,7 @@ static int work_files(struct image_work *work, struct err *e)
 
 static void run_files(struct operation *op)
 {
-	image_work_run(op, work_files);
+	image_work_run(op, IMAGE_WORK_LIBRARY, work_files);
 }
 
 static const struct operation_step steps[] = {

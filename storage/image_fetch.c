@@ -41,6 +41,12 @@ static int too_large(struct transfer_state *t, int64_t bytes)
 	return t->rc;
 }
 
+static int check_room(struct transfer_state *t, int64_t bytes)
+{
+	const struct image_fetch *fetch = t->fetch;
+	return t->rc = fetch->check_room ? fetch->check_room(fetch->arg, bytes, &t->error) : 0;
+}
+
 static int write_all(struct transfer_state *t, const char *bytes, size_t n)
 {
 	while (n > 0) {
@@ -63,6 +69,8 @@ static size_t on_data(char *bytes, size_t size, size_t count, void *arg)
 		too_large(t, t->fetch->max_bytes);
 		return 0;
 	}
+	if (check_room(t, t->bytes + (int64_t)n) < 0)
+		return 0;
 	if (write_all(t, bytes, n) < 0)
 		return 0;
 	t->bytes += (int64_t)n;
@@ -83,6 +91,8 @@ static int on_progress(
 		return t->rc = err_set(&t->error, ERR_CANCELLED, "cancelled");
 	if (total > fetch->max_bytes)
 		return too_large(t, total);
+	if (total > 0 && check_room(t, total) < 0)
+		return t->rc;
 	if (clock_now_ms() - t->moved_at > fetch->stall_ms)
 		return t->rc = err_set(&t->error, ERR_DEADLINE,
 		               "nothing came for %lld s, after %lld bytes",

@@ -17,7 +17,9 @@ struct image_fetch {
 	const char *url;
 	int fd;            /* borrowed; an empty file */
 	int64_t max_bytes; /* more is ERR_TOO_LARGE, before and during */
-	int64_t stall_ms;  /* given up when nothing comes for so long: ERR_DEADLINE */
+	/* Whether there is room for so many bytes in all; asked as soon as it is told, and before any is written. */
+	int (*check_room)(void *arg, int64_t bytes, struct err *e);
+	int64_t stall_ms; /* given up when nothing comes for so long: ERR_DEADLINE */
 	bool allow_private_networks;
 	void (*on_progress)(
 	        void *arg, int64_t done_bytes, int64_t total_bytes); /* total 0: not told */

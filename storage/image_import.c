@@ -22,10 +22,12 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "db/writer.h"
 #include "operation/services.h"
 #include "storage/image_fetch.h"
 #include "storage/image_kinds.h"
 #include "storage/image_ova.h"
+#include "storage/image_room.h"
 #include "storage/image_store.h"
 #include "storage/image_work.h"
 #include "storage/qemu_img.h"
@@ -59,46 +61,74 @@ static int sync_file(int fd, struct err *e)
 
 /* ---- fetch ---- */
 
-static void on_fetched(void *arg, int64_t done_bytes, int64_t total_bytes)
+static struct image_room room_of(struct image_work *work)
 {
-	image_work_progress(arg, done_bytes, total_bytes);
+	struct image_room room = {.writer = work->writer, .images = work->images};
+	uuid_text_copy(room.id, work->image_id);
+	return room;
 }
 
-/* The daemon's limit, the image's own, what the quota leaves. */
-static int find_limit(
-        struct image_work *work, const struct image_row *row, int64_t *ret_bytes, struct err *e)
+struct fetched {
+	struct image_work *work;
+	struct image_room room;
+	int64_t bytes;
+};
+
+static void on_fetched(void *arg, int64_t done_bytes, int64_t total_bytes)
 {
-	const struct image_options *options = images_options(work->images);
-	struct db *db;
-	int rc = image_work_db(work, &db, e);
-	int64_t most = image_max_bytes(options, &row->spec), left = 0;
+	const struct fetched *fetched = arg;
+	image_work_progress(fetched->work, done_bytes, total_bytes);
+}
+
+static bool is_fetch_cancelled(void *arg)
+{
+	const struct fetched *fetched = arg;
+	return image_work_is_cancelled(fetched->work);
+}
+
+static int check_room(void *arg, int64_t bytes, struct err *e)
+{
+	struct fetched *fetched = arg;
+	return image_room_take(&fetched->room, bytes, e);
+}
+
+/* Writer thread: from now on its row says what it takes. */
+static int record_job(struct db *db, void *arg, struct err *e)
+{
+	const struct fetched *fetched = arg;
+	return image_store_set_received(db, fetched->room.id, fetched->bytes, fetched->bytes, e);
+}
+
+static int fetch_into(struct fetched *fetched, const struct image_row *row, int fd, struct err *e)
+{
+	const struct image_options *options = images_options(fetched->work->images);
+	const struct image_fetch fetch = {
+	        .url = row->spec.url,
+	        .fd = fd,
+	        .max_bytes = image_max_bytes(options, &row->spec),
+	        .check_room = check_room,
+	        .stall_ms = options->stall_ms,
+	        .allow_private_networks = options->allow_private_networks,
+	        .on_progress = on_fetched,
+	        .is_cancelled = is_fetch_cancelled,
+	        .arg = fetched,
+	};
+	int rc = image_fetch_run(&fetch, &fetched->bytes, e);
 	if (rc == 0)
-		rc = image_quota_left(db, options, row->id, &left, e);
-	*ret_bytes = most < left ? most : left;
-	return rc;
+		rc = sync_file(fd, e);
+	return rc < 0 ? rc : writer_run(fetched->work->writer, record_job, fetched, e);
 }
 
 static int fetch(struct image_work *work, const struct image_row *row, struct err *e)
 {
-	const struct image_options *options = images_options(work->images);
-	int64_t bytes = 0;
+	struct fetched fetched = {.work = work, .room = room_of(work)};
 	int fd CLEANUP(cleanup_fd) = images_open(
 	        work->images, row->id, IMAGE_FILE_UPLOAD, O_RDWR | O_CREAT | O_TRUNC, e);
 	if (fd < 0)
 		return fd;
-	struct image_fetch fetch = {
-	        .url = row->spec.url,
-	        .fd = fd,
-	        .stall_ms = options->stall_ms,
-	        .allow_private_networks = options->allow_private_networks,
-	        .on_progress = on_fetched,
-	        .is_cancelled = is_cancelled,
-	        .arg = work,
-	};
-	int rc = find_limit(work, row, &fetch.max_bytes, e);
-	if (rc == 0)
-		rc = image_fetch_run(&fetch, &bytes, e);
-	return rc < 0 ? rc : sync_file(fd, e);
+	int rc = fetch_into(&fetched, row, fd, e);
+	images_claim_room(work->images, row->id, 0);
+	return rc;
 }
 
 static int check_uploaded(struct image_work *work, const struct image_row *row, struct err *e)
@@ -229,36 +259,57 @@ static int work_inspect(struct image_work *work, struct err *e)
 
 /* ---- convert ---- */
 
+struct conversion {
+	struct image_work *work;
+	struct image_room room;
+	int to_fd;
+	int rc; /* of the room */
+	struct err error;
+};
+
 static void on_converted(void *arg, double percent)
 {
-	struct image_work *work = arg;
+	struct image_work *work = ((struct conversion *)arg)->work;
 	int64_t total = image_work_number(work, "virtual_bytes");
 	image_work_progress(work, (int64_t)((double)total * percent / 100), total);
 }
 
-/* All of the disk, with qcow2's tables; but no more than the quota leaves. */
+/* Asked every moment: also what others have taken meanwhile may end it. */
+static bool must_stop(void *arg)
+{
+	struct conversion *c = arg;
+	if (c->rc == 0)
+		c->rc = image_room_take(&c->room, file_size(c->to_fd), &c->error);
+	return c->rc < 0 || image_work_is_cancelled(c->work);
+}
+
+/* All of the disk, with qcow2's tables; but no more than the quota leaves now. */
 static int find_convert_limit(struct image_work *work, int64_t *ret_bytes, struct err *e)
 {
 	int64_t size = image_work_number(work, "virtual_bytes"), left = 0;
 	struct db *db;
 	int rc = image_work_db(work, &db, e);
 	if (rc == 0)
-		rc = image_quota_left(db, images_options(work->images), work->image_id, &left, e);
+		rc = image_quota_left(db, work->images, work->image_id, &left, e);
 	int64_t whole = size + size / 1024 + 16 * MIB;
 	*ret_bytes = whole < left ? whole : left;
 	return rc;
 }
 
 /* What qemu-img made, looked at like what others make; filled up to whole MiB, as volumes are. */
-static int check_converted(struct image_work *work, int fd, struct err *e)
+static int check_converted(struct image_work *work, struct image_room *room, int fd, struct err *e)
 {
 	struct image_facts facts;
 	int rc = image_inspect_fd(fd, IMAGE_QCOW2, 0, &facts, e);
 	if (rc < 0)
 		return err_prefix(e, "the converted image");
 	int64_t bytes = (file_size(fd) + MIB - 1) / MIB * MIB;
+	rc = image_room_take(room, bytes, e);
+	if (rc < 0)
+		return rc;
 	if (ftruncate(fd, bytes) < 0)
 		return err_set_errno(e, errno, "extending the converted image");
+	images_claim_room(work->images, work->image_id, bytes); /* until the row says it */
 	work->results = json_pack("{s:I,s:I}", "size_bytes", (json_int_t)facts.virtual_bytes,
 	        "file_bytes", (json_int_t)bytes);
 	return sync_file(fd, e);
@@ -266,6 +317,7 @@ static int check_converted(struct image_work *work, int fd, struct err *e)
 
 static int convert(struct image_work *work, int from, int to, struct err *e)
 {
+	struct conversion c = {.work = work, .room = room_of(work), .to_fd = to};
 	struct qemu_img_convert convert = {
 	        .program = images_options(work->images)->qemu_img,
 	        .from_fd = from,
@@ -273,13 +325,17 @@ static int convert(struct image_work *work, int from, int to, struct err *e)
 	        .format = (enum image_format)image_work_number(work, "format"),
 	        .virtual_bytes = image_work_number(work, "virtual_bytes"),
 	        .on_progress = on_converted,
-	        .is_cancelled = is_cancelled,
-	        .arg = work,
+	        .is_cancelled = must_stop,
+	        .arg = &c,
 	};
 	int rc = find_convert_limit(work, &convert.max_bytes, e);
 	if (rc == 0)
 		rc = qemu_img_convert(&convert, e);
-	return rc < 0 ? rc : check_converted(work, to, e);
+	if (c.rc < 0 && e)
+		*e = c.error;
+	if (c.rc < 0)
+		return c.rc;
+	return rc < 0 ? rc : check_converted(work, &c.room, to, e);
 }
 
 static int work_convert(struct image_work *work, struct err *e)
@@ -312,7 +368,7 @@ static int work_discard(struct image_work *work, struct err *e)
 #define STEP(name)                                                                                 \
 	static void run_##name(struct operation *op)                                               \
 	{                                                                                          \
-		image_work_run(op, work_##name);                                                   \
+		image_work_run(op, IMAGE_WORK_LIBRARY, work_##name);                               \
 	}
 STEP(fetch)
 STEP(clear)
@@ -349,6 +405,8 @@ static int store_outcome(struct db *db, const struct operation *op, struct err *
 static int finish(struct db *db, const struct operation *op, enum operation_state outcome,
         const struct err *error, struct err *e)
 {
+	const struct operation_services *services = operation_context(op);
+	images_claim_room(services->images, operation_target_id(op), 0);
 	if (outcome == OPERATION_SUCCEEDED)
 		return store_outcome(db, op, e);
 	int rc = image_store_set_received(db, operation_target_id(op), 0, 0, e);

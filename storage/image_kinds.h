@@ -13,6 +13,3 @@ int image_set_state(struct db *db, const char *id, const char *name, const char 
 int image_forget(struct db *db, const char *id, const char *name, struct err *e);
 /* What may be uploaded or fetched for it. Pure. */
 int64_t image_max_bytes(const struct image_options *options, const struct image_spec *spec);
-/* Of images.quota_bytes, without what this image itself takes; INT64_MAX: there is no quota. Any connection. */
-int image_quota_left(struct db *db, const struct image_options *options, const char *id,
-        int64_t *ret_bytes, struct err *e);

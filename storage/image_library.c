@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The image library's directory. Lock: `lock` guards the list of uploads, for moments. */
+/* The image library's directory. Lock: `lock` guards the lists of uploads and of claims, for moments. */
 #include "storage/image_library.h"
 
 #include <errno.h>
@@ -24,11 +24,17 @@ struct upload_claim {
 	char id[UUID_TEXT_SIZE];
 };
 
+struct room_claim {
+	char id[UUID_TEXT_SIZE];
+	int64_t bytes;
+};
+
 struct images {
 	struct image_options options; /* texts owned */
 	int staging_fd, library_fd;
 	pthread_mutex_t lock;
 	VEC(struct upload_claim) uploads;
+	VEC(struct room_claim) rooms;
 	struct image_work *works; /* core loop */
 };
 
@@ -70,6 +76,7 @@ void images_free(struct images *images)
 		return;
 	image_works_release(images->works);
 	VEC_DONE(&images->uploads);
+	VEC_DONE(&images->rooms);
 	cleanup_fd(&images->staging_fd);
 	cleanup_fd(&images->library_fd);
 	pthread_mutex_destroy(&images->lock);
@@ -110,6 +117,39 @@ void images_release_upload(struct images *images, const char *id)
 	size_t i = find_claim(images, id);
 	if (i < images->uploads.len)
 		images->uploads.items[i] = images->uploads.items[--images->uploads.len];
+}
+
+/* ---- room ---- */
+
+/* Under the lock. */
+static struct room_claim *find_room(struct images *images, const char *id)
+{
+	for (size_t i = 0; i < images->rooms.len; i++)
+		if (str_equal(images->rooms.items[i].id, id))
+			return &images->rooms.items[i];
+	return NULL;
+}
+
+void images_claim_room(struct images *images, const char *id, int64_t bytes)
+{
+	LOCK_SCOPE(&images->lock);
+	struct room_claim *claim = find_room(images, id);
+	struct room_claim new_claim = {.bytes = bytes};
+	if (claim && bytes > 0) {
+		claim->bytes = bytes;
+	} else if (claim) {
+		*claim = images->rooms.items[--images->rooms.len];
+	} else if (bytes > 0) {
+		uuid_text_copy(new_claim.id, id);
+		VEC_PUSH(&images->rooms, new_claim);
+	}
+}
+
+int64_t images_claimed_room(struct images *images, const char *id)
+{
+	LOCK_SCOPE(&images->lock);
+	const struct room_claim *claim = find_room(images, id);
+	return claim ? claim->bytes : 0;
 }
 
 struct image_work **images_works(struct images *images)

@@ -24,7 +24,7 @@ struct image_options {
 	int64_t stall_ms;     /* a download that moves nothing for so long is given up; 0: 30 s */
 };
 
-/* Immutable but for the set of running uploads, which has a lock. */
+/* Immutable but for the running uploads and the claims of room, which have a lock. */
 struct images;
 /* Start-up. Texts are copied. */
 int images_new(const struct image_options *options, struct images **ret_images, struct err *e);
@@ -35,6 +35,10 @@ const struct image_options *images_options(const struct images *images);
 /* One upload of an image at a time: false if one runs. Any thread. */
 bool images_claim_upload(struct images *images, const char *id);
 void images_release_upload(struct images *images, const char *id);
+
+/* What it takes of the quota although its row does not say so (storage/image_room.h); 0: nothing. Any thread. */
+void images_claim_room(struct images *images, const char *id, int64_t bytes);
+int64_t images_claimed_room(struct images *images, const char *id);
 
 /* The first of the works under way (storage/image_work.h). Core loop. */
 struct image_work;

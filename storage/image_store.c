@@ -30,8 +30,8 @@ SQL(image_update_outcome, 0,
 SQL(image_delete_row, 0, "DELETE FROM image WHERE id = ?");
 /* An upload is a file of its own until it is imported, and then its conversion; the larger counts. */
 SQL(image_used_bytes, SQL_SCAN,
-        "SELECT coalesce(sum(CASE WHEN state = 'ready' THEN file_bytes "
-        "WHEN total_bytes > received_bytes THEN total_bytes ELSE received_bytes END), 0) "
+        "SELECT id, CASE WHEN state = 'ready' THEN file_bytes "
+        "WHEN total_bytes > received_bytes THEN total_bytes ELSE received_bytes END "
         "FROM image WHERE id <> ?");
 SQL(image_user_names, 0,
         "SELECT DISTINCT coalesce(volume.name, child.file) FROM layer copy "
@@ -116,13 +116,16 @@ int image_store_delete(struct db *db, const char *id, struct err *e)
 	return db_run(db, &image_delete_row, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
-int image_store_used_bytes(struct db *db, const char *except_id, int64_t *ret_bytes, struct err *e)
+int image_store_each_used(struct db *db, const char *except_id,
+        void (*each)(void *arg, const char *id, int64_t bytes), void *arg, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_find(db, &image_used_bytes, SQL_BINDS(SQL_TEXT(except_id)), &s, e);
-	if (rc > 0)
-		*ret_bytes = statement_int(s, 0);
-	return rc < 0 ? rc : 0;
+	int rc = db_query(db, &image_used_bytes, SQL_BINDS(SQL_TEXT(except_id)), &s, e);
+	if (rc < 0)
+		return rc;
+	while ((rc = statement_step(s, e)) > 0)
+		each(arg, statement_text(s, 0), statement_int(s, 1));
+	return rc;
 }
 
 int image_store_users(struct db *db, const char *id, char **ret_names, struct err *e)

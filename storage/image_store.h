@@ -19,7 +19,8 @@ struct image_outcome {
 int image_store_set_outcome(
         struct db *db, const char *id, const struct image_outcome *outcome, struct err *e);
 int image_store_delete(struct db *db, const char *id, struct err *e);
-/* Bytes that the library and uploads take or will take, but for image `except_id`. */
-int image_store_used_bytes(struct db *db, const char *except_id, int64_t *ret_bytes, struct err *e);
+/* What each image but one takes of the quota, as its row says. */
+int image_store_each_used(struct db *db, const char *except_id,
+        void (*each)(void *arg, const char *id, int64_t bytes), void *arg, struct err *e);
 int image_store_list(struct db *db, const struct db_page *page,
         int (*each)(void *arg, const struct image_row *row), void *arg, struct err *e);

@@ -95,13 +95,15 @@ static void work_done(void *arg, int rc, const struct err *e)
 	operation_step_done(op, rc, e);
 }
 
-void image_work_run(struct operation *op, int (*run)(struct image_work *work, struct err *e))
+void image_work_run(
+        struct operation *op, const char *place, int (*run)(struct image_work *work, struct err *e))
 {
 	struct operation_services *services = operation_context(op);
 	struct image_work *work = xcalloc(1, sizeof(*work));
 	struct image_work **first = images_works(services->images);
 	work->images = services->images;
 	work->readers = services->readers;
+	work->writer = services->writer;
 	work->op = op;
 	work->run = run;
 	uuid_text_copy(work->image_id, operation_target_id(op));
@@ -111,7 +113,8 @@ void image_work_run(struct operation *op, int (*run)(struct image_work *work, st
 	work->timer = loop_timer_start(services->loop, REPORT_MS, REPORT_MS, report, work);
 	work->next = *first;
 	*first = work;
-	const struct bulk_call call = {.run = run_work, .done = work_done, .arg = work};
+	const struct bulk_call call = {
+	        .run = run_work, .done = work_done, .arg = work, .key = place};
 	work->job = bulk_submit(services->bulk, &call);
 }
 

@@ -17,6 +17,7 @@ struct image_work {
 	/* For run: */
 	struct images *images;
 	struct readers *readers;
+	struct writer *writer;
 	char image_id[UUID_TEXT_SIZE];
 	json_t *input, *memory; /* the operation's, copies */
 	/* Set by run: becomes part of the operation's memory when it succeeds. */
@@ -33,8 +34,11 @@ struct image_work {
 	_Atomic int64_t done_bytes, total_bytes;
 };
 
-/* Ends the operation's step with what `run` returns. Core loop. */
-void image_work_run(struct operation *op, int (*run)(struct image_work *work, struct err *e));
+/* For `place` below: work on the library, which lies on this machine. */
+#define IMAGE_WORK_LIBRARY "image library"
+/* Ends the operation's step with what `run` returns. `place`: what it may hang in (bulk_call.key). Core loop. */
+void image_work_run(struct operation *op, const char *place,
+        int (*run)(struct image_work *work, struct err *e));
 /* For a kind's on_cancel. */
 void image_work_cancel(struct operation *op);
 

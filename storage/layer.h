@@ -118,6 +118,9 @@ int layer_file_delete(const struct pool_access *pool, const char *file, const st
 /* Lane thread: removes the files of all layers of a volume, whatever shape they form. `db`: the thread's reader. */
 int layer_delete_all_of_volume(struct db *db, const char *volume_id, const struct driver *driver,
         struct driver_connection *c, struct err *e);
+/* The same of all but one (NULL: of all). */
+int layer_delete_others_of_volume(struct db *db, const char *volume_id, const char *but,
+        const struct driver *driver, struct driver_connection *c, struct err *e);
 /* The longest chain that can be read, image included. */
 #define LAYER_CHAIN_MAX 64
 /* The longest that may be made: option storage.max_chain_depth, at most LAYER_CHAIN_MAX. Any thread, at any time. */

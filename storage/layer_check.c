@@ -202,10 +202,18 @@ int layer_chain_delete_top(const struct layer_chain *chain, const struct driver 
 int layer_delete_all_of_volume(struct db *db, const char *volume_id, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
+	return layer_delete_others_of_volume(db, volume_id, NULL, driver, c, e);
+}
+
+int layer_delete_others_of_volume(struct db *db, const char *volume_id, const char *but,
+        const struct driver *driver, struct driver_connection *c, struct err *e)
+{
 	struct layer_list own CLEANUP(layer_list_done) = {0};
 	int rc = layer_store_of_volume(db, volume_id, &own, e);
 	for (size_t i = 0; i < own.len && rc == 0; i++) {
 		struct layer_chain chain CLEANUP(layer_chain_done) = {0};
+		if (str_equal(own.items[i].id, but))
+			continue;
 		rc = layer_chain_load(db, own.items[i].id, &chain, e);
 		if (rc == 0)
 			rc = layer_chain_delete_top(&chain, driver, c, e);

@@ -120,10 +120,19 @@ int pool_access_ensure(const struct pool_access *access, const struct driver *dr
 void pool_access_source(const struct pool_access *access, const char *file, const char *format,
         struct domain_source *ret_source, char **ret_path);
 
+/*
+ * What a hanging call in it holds up: the pool, and of a local one what lies on that host (host_id "" or NULL: shared). A key
+ * for bulk threads. Pure.
+ */
+#define POOL_PLACE_SIZE ((size_t)2 * UUID_TEXT_SIZE)
+void pool_place(const char *pool_id, const char *host_id, char ret_place[POOL_PLACE_SIZE]);
+
 /* The name by which Berth's pool `name` is known to libvirt: "berth-NAME". Caller frees. */
 char *pool_libvirt_name(const char *name);
 /* Makes the row "default" (kind dir) with this path if there is none. Writer. */
 int pool_ensure_default(struct db *db, const char *path, struct err *e);
+/* Whether a file of the one is a file of the other. Pure. */
+bool pool_source_is_same(const struct pool_spec *a, const struct pool_spec *b);
 
 /* ---- choosing: any connection ---- */
 
@@ -141,3 +150,6 @@ int pool_choose_host(
  */
 int pool_check_room(struct db *db, const struct pool_access *access, const char *host_id,
         int64_t size_bytes, bool full, struct err *e);
+/* Whether an existing file may become a volume: ERR_IN_USE names the one that it is already, in a pool of the same source. */
+int pool_check_file_is_free(
+        struct db *db, const struct pool_access *access, const char *file, struct err *e);

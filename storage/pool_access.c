@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a pool is reached: what libvirt is told of it, and how QEMU names a file in it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,13 @@
 char *pool_libvirt_name(const char *name)
 {
 	return str_format("berth-%s", name);
+}
+
+void pool_place(const char *pool_id, const char *host_id, char ret_place[POOL_PLACE_SIZE])
+{
+	bool is_local = !str_is_empty(host_id);
+	snprintf(ret_place, POOL_PLACE_SIZE, "%s%s%s", pool_id, is_local ? "@" : "",
+	        is_local ? host_id : "");
 }
 
 void pool_access_done(struct pool_access *access)

@@ -293,7 +293,7 @@ static const struct field answer_fields[] = {
         {.name = "provisioned_bytes",
                 .type = FIELD_INT,
                 READ_ONLY,
-                .doc = "Sum of the volumes' sizes, on all hosts"},
+                .doc = "Sum of the volumes' sizes and of the images' copies, on all hosts"},
         {.name = "overcommit",
                 .type = FIELD_OBJECT,
                 .sub = &overcommit_table,

@@ -154,12 +154,24 @@ static int find_numbers(struct db *db, const struct pool_access *access, const c
 	return host_id ? pool_store_host(db, access->id, host_id, ret_host, e) : 0;
 }
 
+/* Also to resizes that are under way. */
+static int count_given_out(
+        struct db *db, const char *pool_id, const char *host_id, int64_t *ret_bytes, struct err *e)
+{
+	int64_t provisioned = 0, growing = 0;
+	int rc = pool_store_provisioned(db, pool_id, host_id, &provisioned, e);
+	if (rc == 0)
+		rc = pool_store_growing(db, pool_id, host_id, &growing, e);
+	*ret_bytes = provisioned + growing;
+	return rc;
+}
+
 int pool_check_room(struct db *db, const struct pool_access *access, const char *host_id,
         int64_t size_bytes, bool full, struct err *e)
 {
 	struct pool_host host CLEANUP(pool_host_done) = {0};
 	int64_t everywhere = 0, here = 0;
-	int rc = pool_store_provisioned(db, access->id, NULL, &everywhere, e);
+	int rc = count_given_out(db, access->id, NULL, &everywhere, e);
 	if (rc == 0)
 		rc = check_quota(access, everywhere, size_bytes, e);
 	if (rc == 0)
@@ -169,7 +181,6 @@ int pool_check_room(struct db *db, const struct pool_access *access, const char 
 	if (full || !(access->kind->flags & POOL_THIN))
 		rc = check_full(access, &host, size_bytes, e);
 	if (rc == 0)
-		rc = pool_store_provisioned(
-		        db, access->id, access->shared ? NULL : host_id, &here, e);
+		rc = count_given_out(db, access->id, access->shared ? NULL : host_id, &here, e);
 	return rc < 0 ? rc : check_thin(access, &host, here, size_bytes, e);
 }

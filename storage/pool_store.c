@@ -27,10 +27,6 @@ SQL(pool_update, 0,
 SQL(pool_set_state, 0, "UPDATE pool SET state = ?2, version = version + 1 WHERE id = ?1");
 SQL(pool_delete_row, 0, "DELETE FROM pool WHERE id = ?");
 SQL(pool_by_path, SQL_SCAN, "SELECT name FROM pool WHERE path = ?1 AND id <> ?2");
-SQL(pool_provisioned, 0, "SELECT coalesce(sum(size_bytes), 0) FROM volume WHERE pool_id = ?");
-SQL(pool_provisioned_host, 0,
-        "SELECT coalesce(sum(size_bytes), 0) FROM volume "
-        "WHERE pool_id = ?1 AND coalesce(host_id, '') = ?2");
 SQL(pool_users, 0,
         "SELECT 'volume ' || name FROM volume WHERE pool_id = ?1 "
         "UNION SELECT 'image ' || image.name FROM layer JOIN image ON image.id = layer.image_id "
@@ -49,6 +45,11 @@ SQL(pool_host_users, 0,
         "JOIN vm ON vm.id = snapshot.vm_id "
         "WHERE snapshot.memory_pool_id = ?1 AND vm.host_id = ?2 "
         "ORDER BY 1 LIMIT 6");
+
+SQL(pool_file_elsewhere, SQL_SCAN,
+        "SELECT pool.id, volume.name FROM pool JOIN layer ON layer.pool_id = pool.id "
+        "AND coalesce(layer.host_id, '') = '' AND layer.file = ?2 "
+        "JOIN volume ON volume.id = layer.volume_id WHERE pool.id <> ?1");
 
 void pool_row_done(struct pool_row *row)
 {
@@ -185,14 +186,18 @@ int pool_store_host_users(
 	return add_users(db, &pool_host_users, id, host_id, users, e);
 }
 
-int pool_store_provisioned(
-        struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e)
+int pool_store_file_elsewhere(struct db *db, const char *id, const char *file,
+        int (*each)(void *arg, const char *pool_id, const char *volume, struct err *e), void *arg,
+        struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
-	const struct sql_text *sql = host_id ? &pool_provisioned_host : &pool_provisioned;
-	const struct sql_bind binds[] = {SQL_TEXT(id), SQL_TEXT(host_id)};
-	int rc = db_find(db, sql, binds, host_id ? 2 : 1, &s, e);
-	if (rc > 0)
-		*ret_bytes = statement_int(s, 0);
-	return rc < 0 ? rc : 0;
+	int rc = db_query(db, &pool_file_elsewhere, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(file)), &s, e);
+	if (rc < 0)
+		return rc;
+	while ((rc = statement_step(s, e)) > 0) {
+		int result = each(arg, statement_text(s, 0), statement_text(s, 1), e);
+		if (result < 0)
+			return result;
+	}
+	return rc;
 }

@@ -40,8 +40,15 @@ int pool_store_users(struct db *db, const char *id, struct str *users, struct er
 /* The same for what host `host_id` has or uses of it. */
 int pool_store_host_users(
         struct db *db, const char *id, const char *host_id, struct str *users, struct err *e);
-/* Sum of the volumes' sizes: on that host, or (NULL) on all. */
+/* Calls `each` for every other shared pool that has a volume of that file; an error of its ends it. */
+int pool_store_file_elsewhere(struct db *db, const char *id, const char *file,
+        int (*each)(void *arg, const char *pool_id, const char *volume, struct err *e), void *arg,
+        struct err *e);
+/* Sum of the volumes' sizes, of images' copies and of what is being moved into it: on that host, or (NULL) on all. */
 int pool_store_provisioned(
+        struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e);
+/* What resizes that have not ended will add to it. */
+int pool_store_growing(
         struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e);
 
 /* ---- how hosts see it ---- */

@@ -103,7 +103,7 @@ static int find_pool(struct db *db, struct reservation *r, struct err *e)
 	if (!(r->pool.kind->flags & POOL_FILES) && !str_equal(r->request->format, "raw"))
 		return err_set_at(e, ERR_UNSUPPORTED, "/format",
 		        "pool %s (%s) holds raw volumes only", r->pool.name, r->pool.kind->name);
-	return adopts ? 0
+	return adopts ? pool_check_file_is_free(db, &r->pool, r->request->existing_file, e)
 	              : pool_check_room(db, &r->pool, r->host_id, r->request->size_bytes,
 	                        r->request->full, e);
 }

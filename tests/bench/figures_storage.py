@@ -220,7 +220,6 @@ def pause_of(virt, work):
         wait_until(lambda: any("'end'" in line for line in lines), 30, "all events have come")
         watcher.terminate()
         reader.join()
-    print("".join(lines)); print(pauses("".join(lines)))
     return sum(pauses("".join(lines)))
 
 

@@ -394,7 +394,7 @@ def test_full_library_is_507_and_nothing_is_left(scratch):
 # ---- fetching ----
 
 class Source(http.server.BaseHTTPRequestHandler):
-    """/disk: the file; /loop: redirects for ever; /to/ADDRESS: redirects there; /stall: never ends; /lie: more than told."""
+    """/disk: the file; /loop: redirects for ever; /to/ADDRESS: redirects there; /stall, /endless, /slow: never end."""
     data = b""
 
     def do_GET(self):  # pylint: disable=invalid-name
@@ -413,11 +413,11 @@ class Source(http.server.BaseHTTPRequestHandler):
             self.wfile.write(self.data[:1000])
             self.wfile.flush()
             self.server.stop.wait(30)
-        elif self.path == "/endless":
+        elif self.path in ("/endless", "/slow"):
             self.send_response(200)
             self.end_headers()
             try:
-                while not self.server.stop.is_set():
+                while not self.server.stop.wait(0.002 if self.path == "/slow" else 0):
                     self.wfile.write(bytes(65536))
             except OSError:
                 pass
@@ -488,6 +488,65 @@ def test_image_is_fetched_and_its_digest_checked(scratch, source):
             assert word in json.dumps(ended["error"]), (name, ended)
             assert running.local.get(f"/images/{name}")["state"] == "failed"
         assert all(name.startswith("library/") for name in files(running)), files(running)
+
+
+def send_chunks(running, name, n):
+    """An upload that does not tell its length: so many MiB and no end. Answers its connection."""
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(60)
+    link.connect(running.socket)
+    link.sendall(f"PUT /api/v1/images/{name}/content HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+                 "Transfer-Encoding: chunked\r\n\r\n".encode())
+    try:
+        for _ in range(n):
+            link.sendall(f"{MIB:x}\r\n".encode() + bytes(MIB) + b"\r\n")
+    except OSError:
+        pass  # refused in the middle
+    return link
+
+
+def test_streams_of_unknown_length_do_not_overshoot_the_quota_together(scratch, source):
+    """Each fits the quota alone. What lies in the library is looked at all the time."""
+    quota = 64 * MIB
+    url = f"http://127.0.0.1:{source.server_port}"
+    most = [0]
+    stop = threading.Event()
+
+    def measure(running):
+        while not stop.is_set():
+            total = 0
+            for name in files(running):
+                try:
+                    total += os.path.getsize(os.path.join(library(running), name))
+                except OSError:
+                    pass
+            most[0] = max(most[0], total)
+            stop.wait(0.002)
+
+    with daemon(scratch, "--set", "images.allow_private_networks=true", "--set", "images.max_bytes=60M",
+                "--set", f"images.quota_bytes={quota}") as running:
+        watcher = threading.Thread(target=measure, args=(running,))
+        watcher.start()
+        try:
+            operations = [running.local.ok("POST", "/images", {"name": f"url-{i}", "url": url + "/slow"}).json
+                          for i in range(2)]
+            for i in range(2):
+                create(running, f"up-{i}", format="raw")
+            links = [send_chunks(running, f"up-{i}", 40) for i in range(2)]
+            ended = [running.local.operation(operation["id"], wait=60) for operation in operations]
+            for link in links:
+                link.close()
+        finally:
+            stop.set()
+            watcher.join()
+        statuses = sorted(operation["error"]["status"] for operation in ended)
+        assert 429 in statuses and "quota" in json.dumps([operation["error"] for operation in ended]), ended
+        assert 32 * MIB < most[0] <= quota, most[0]
+        wait_until(lambda: all(running.local.get(f"/images/up-{i}")["received_bytes"] < quota for i in range(2)), 10, "ends")
+        create(running, "late", format="raw")  # what failed holds no room
+        for i in range(2):
+            running.local.act("DELETE", f"/images/up-{i}")
+        assert upload(running, "late", b"x" * 100, **{"Content-Range": f"bytes 0-99/{60 * MIB}"}).status == 200
 
 
 def test_stalled_source_is_given_up_and_a_fetch_can_be_cancelled(scratch, source):

@@ -285,6 +285,7 @@ def test_wiped_volume_reads_as_zeroes(real, virt):
         volume = make(api, kind, kind, 8 * MIB)
         write(volume, (0x77, 0, "8M"))
         api.act("POST", f"{VOLUMES}/{kind}/wipe")
+        volume = api.get(f"{VOLUMES}/{kind}")
         tool("qemu-io", "-f", kind, "-c", "read -P 0 0 8M", path_of(volume))
         assert image_info(path_of(volume), kind)["virtual-size"] == 8 * MIB
         api.act("POST", f"{VOLUMES}/{kind}/resize", {"size_bytes": 16 * MIB})  # it has not drifted
@@ -405,7 +406,8 @@ def test_killed_while_undoing_it_is_undone_afterwards(scratch, virt, fault):
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["raw", "qcow2"])
-@pytest.mark.parametrize("fault", ["volume.wipe/wipe:before", "volume.wipe/wipe:after"])
+@pytest.mark.parametrize("fault", ["volume.wipe/make:before", "volume.wipe/make:after", "volume.wipe/wipe:before",
+                                   "volume.wipe/wipe:after"])
 def test_killed_while_wiping_it_is_wiped_afterwards(scratch, virt, kind, fault):
     daemon = daemon_for([virt], scratch).start()
     add_host(daemon.local, "h1", virt.uri)
@@ -416,5 +418,6 @@ def test_killed_while_wiping_it_is_wiped_afterwards(scratch, virt, kind, fault):
     daemon.start()
     wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     check_no_orphans(daemon.local, virt)
+    volume = daemon.local.get(f"{VOLUMES}/data")
     tool("qemu-io", "-f", kind, "-c", "read -P 0 0 8M", path_of(volume))
     daemon.stop()

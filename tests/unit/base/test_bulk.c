@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bulk threads: order, limits, cancelling, the end. */
+/* Bulk threads: order, limits, places that hang, cancelling, the end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -98,12 +98,18 @@ static int run_until_cancelled(struct bulk_job *bulk_job, void *arg, struct err 
 	return err_set(e, ERR_CANCELLED, "stopped in the middle");
 }
 
+static struct bulk_job *submit_for(struct world *w, struct job *job, const char *key,
+        int (*fn)(struct bulk_job *, void *, struct err *))
+{
+	job->world = w;
+	struct bulk_call call = {.run = fn, .done = done, .arg = job, .key = key};
+	return bulk_submit(w->bulk, &call);
+}
+
 static struct bulk_job *submit(
         struct world *w, struct job *job, int (*fn)(struct bulk_job *, void *, struct err *))
 {
-	job->world = w;
-	struct bulk_call call = {.run = fn, .done = done, .arg = job};
-	return bulk_submit(w->bulk, &call);
+	return submit_for(w, job, NULL, fn);
 }
 
 struct wanted {
@@ -154,6 +160,82 @@ static void test_jobs_run_in_order_on_a_named_thread_with_idle_io_priority(void 
 		assert_int_equal(jobs[i].order_ended, i);
 	assert_string_equal(jobs[0].thread_name, "bulk");
 	assert_int_equal(jobs[0].io_priority >> 13, 3);
+}
+
+static int run_at_once(struct bulk_job *bulk_job, void *arg, struct err *e)
+{
+	struct job *job = arg;
+	(void)bulk_job, (void)e;
+	atomic_store(&job->was_run, 1);
+	return 0;
+}
+
+/* All that a hung pool is asked for; returns when as many hang as may. */
+static void hang_pool(struct world *w, struct job *jobs, int n)
+{
+	for (int i = 0; i < n; i++)
+		submit_for(w, &jobs[i], "hung pool", run);
+	for (int i = 0; i < BULK_PER_KEY; i++)
+		sem_wait(&w->begun);
+}
+
+static void release(struct world *w, int n)
+{
+	for (int i = 0; i < n; i++)
+		sem_post(&w->go);
+}
+
+static void test_jobs_that_hang_in_one_place_leave_threads_to_others(void **state)
+{
+	struct world *w = *state;
+	w->bulk = bulk_new(w->loop, BULK_PER_KEY + 1);
+	struct job hung[2 * BULK_PER_KEY] = {0}, other = {0}, keyless[BULK_PER_KEY + 1] = {0};
+	hang_pool(w, hung, 2 * BULK_PER_KEY);
+	submit_for(w, &other, "other pool", run_at_once);
+	for (int i = 0; i < BULK_PER_KEY + 1; i++)
+		submit(w, &keyless[i], run_at_once);
+	wait_for(w, BULK_PER_KEY + 2); /* they overtake */
+	assert_int_equal(other.was_run, 1);
+	for (int i = 0; i < BULK_PER_KEY + 1; i++)
+		assert_true(keyless[i].is_done);
+	for (int i = BULK_PER_KEY; i < 2 * BULK_PER_KEY; i++)
+		assert_int_equal(hung[i].was_run, 0);
+	release(w, 2 * BULK_PER_KEY);
+	wait_for(w, 3 * BULK_PER_KEY + 2);
+	assert_int_equal(w->most, BULK_PER_KEY);
+}
+
+static void test_jobs_of_one_place_keep_their_order(void **state)
+{
+	struct world *w = *state;
+	w->bulk = bulk_new(w->loop, 2 * BULK_PER_KEY);
+	struct job jobs[BULK_PER_KEY + 4] = {0};
+	hang_pool(w, jobs, BULK_PER_KEY + 4);
+	for (int i = BULK_PER_KEY; i < BULK_PER_KEY + 4; i++) {
+		assert_int_equal(jobs[i].was_run, 0);
+		release(w, 1); /* one ends, and the next begins */
+		sem_wait(&w->begun);
+		assert_int_equal(jobs[i].was_run, 1);
+	}
+	release(w, BULK_PER_KEY);
+	wait_for(w, BULK_PER_KEY + 4);
+}
+
+static void test_job_that_is_held_back_can_be_cancelled(void **state)
+{
+	struct world *w = *state;
+	w->bulk = bulk_new(w->loop, 2 * BULK_PER_KEY);
+	struct job hung[BULK_PER_KEY] = {0}, first = {0}, second = {0};
+	hang_pool(w, hung, BULK_PER_KEY);
+	struct bulk_job *handle = submit_for(w, &first, "hung pool", run_at_once);
+	submit_for(w, &second, "hung pool", run_at_once);
+	bulk_cancel(handle);
+	wait_for(w, 1);
+	assert_int_equal(first.rc, ERR_CANCELLED);
+	release(w, BULK_PER_KEY);
+	wait_for(w, BULK_PER_KEY + 2);
+	assert_int_equal(first.was_run, 0);
+	assert_int_equal(second.was_run, 1);
 }
 
 static void test_waiting_job_is_cancelled_at_once_without_running(void **state)
@@ -246,6 +328,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        TEST(test_no_more_jobs_run_at_once_than_there_are_threads),
 	        TEST(test_jobs_run_in_order_on_a_named_thread_with_idle_io_priority),
+	        TEST(test_jobs_that_hang_in_one_place_leave_threads_to_others),
+	        TEST(test_jobs_of_one_place_keep_their_order),
+	        TEST(test_job_that_is_held_back_can_be_cancelled),
 	        TEST(test_waiting_job_is_cancelled_at_once_without_running),
 	        TEST(test_last_waiting_job_cancelled_leaves_the_line_usable),
 	        TEST(test_running_job_sees_its_cancel),

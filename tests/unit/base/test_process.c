@@ -206,6 +206,22 @@ static void test_nothing_outside_is_opened(void **state)
 	        beneath_open(place->inner, "link", O_RDWR | O_CREAT, &e), ERR_HOST_PERMISSION);
 }
 
+static void test_existing_directory_is_reached_without_links(void **state)
+{
+	struct place *place = *state;
+	struct err e = {0};
+	char inner[64], link[64], beyond[80];
+	snprintf(inner, sizeof(inner), "%s/inner", place->path);
+	snprintf(link, sizeof(link), "%s/outside", place->path);
+	snprintf(beyond, sizeof(beyond), "%s/inner", link);
+	int fd CLEANUP(cleanup_fd) = beneath_open_existing(inner, &e);
+	assert_true(fd >= 0);
+	assert_int_equal(beneath_open_existing(beyond, &e), ERR_NOT_FOUND);
+	assert_int_equal(symlink(place->path, link), 0);
+	assert_int_equal(beneath_open_existing(link, &e), ERR_HOST_PERMISSION);
+	assert_int_equal(beneath_open_existing(beyond, &e), ERR_HOST_PERMISSION);
+}
+
 static void test_only_plain_files_of_their_own_are_opened(void **state)
 {
 	struct place *place = *state;
@@ -245,6 +261,8 @@ int main(void)
 	        cmocka_unit_test(test_missing_program_is_an_error),
 	        cmocka_unit_test_setup_teardown(
 	                test_nothing_outside_is_opened, setup_place, teardown_place),
+	        cmocka_unit_test_setup_teardown(test_existing_directory_is_reached_without_links,
+	                setup_place, teardown_place),
 	        cmocka_unit_test_setup_teardown(
 	                test_only_plain_files_of_their_own_are_opened, setup_place, teardown_place),
 	        cmocka_unit_test_setup_teardown(

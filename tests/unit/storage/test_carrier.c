@@ -43,8 +43,37 @@ static void test_carrier_is_a_marked_paused_domain_named_after_its_operation(voi
 	assert_non_null(strstr(info.live_xml, "ua-disk-" CARRIER_DISK));
 	assert_non_null(strstr(info.live_xml, "<readonly/>"));
 	assert_non_null(strstr(info.live_xml, "type=\"qemu\""));
+	assert_non_null(strstr(info.live_xml, "arch=\"x86_64\"")); /* the host has no other */
 	assert_int_equal(stop(v), 0);
 	assert_int_equal(world_count_domains(v), 0);
+}
+
+/* As a host that can run i686, too. */
+static int get_light_facts(struct driver_connection *c, struct host_facts *ret_facts, struct err *e)
+{
+	int rc = driver_fake.get_facts(c, ret_facts, e);
+	if (rc == 0)
+		snprintf(ret_facts->archs[1].name, sizeof(ret_facts->archs[1].name), "i686");
+	return rc;
+}
+
+static void test_carrier_is_an_i686_where_there_is_one(void **state)
+{
+	struct volume_world *v = *state;
+	struct layer_chain chain CLEANUP(layer_chain_done) = {0};
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	struct driver light = driver_fake;
+	char id[UUID_TEXT_SIZE];
+	light.get_facts = get_light_facts;
+	world_make(v, "data", "raw", id);
+	load_chain(v, id, &chain);
+	const struct carrier_disk disk = {.name = CARRIER_DISK, .chain = &chain};
+	WORLD_ASK(c, {
+		assert_int_equal(carrier_start(&light, c, OPERATION, &disk, 1, &v->base->e), 0);
+		assert_int_equal(driver_fake.get_domain(c, OPERATION, &info, NULL), 0);
+	});
+	assert_non_null(strstr(info.live_xml, "arch=\"i686\""));
+	assert_int_equal(stop(v), 0);
 }
 
 static void test_starting_and_stopping_twice_is_as_once(void **state)
@@ -80,6 +109,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        WORLD_TEST(test_carrier_is_a_marked_paused_domain_named_after_its_operation),
+	        WORLD_TEST(test_carrier_is_an_i686_where_there_is_one),
 	        WORLD_TEST(test_starting_and_stopping_twice_is_as_once),
 	        WORLD_TEST(test_host_without_transient_domains_says_so),
 	};

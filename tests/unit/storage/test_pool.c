@@ -47,6 +47,20 @@ static void test_libvirt_name_shows_whose_pool_it_is(void **state)
 	assert_string_equal(name, "berth-default");
 }
 
+static void test_place_is_the_pool_and_of_a_local_one_the_host_too(void **state)
+{
+	char here[POOL_PLACE_SIZE], there[POOL_PLACE_SIZE], shared[POOL_PLACE_SIZE];
+	(void)state;
+	pool_place("p", "h1", here);
+	pool_place("p", "h2", there);
+	pool_place("p", "", shared);
+	assert_string_equal(shared, "p");
+	assert_string_not_equal(here, shared);
+	assert_string_not_equal(here, there);
+	pool_place("p", NULL, here);
+	assert_string_equal(here, shared);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -55,6 +69,7 @@ int main(void)
 	        TEST(test_default_pool_is_made_once_and_keeps_its_path),
 	        TEST(test_pool_is_found_by_name_and_by_id),
 	        cmocka_unit_test(test_libvirt_name_shows_whose_pool_it_is),
+	        cmocka_unit_test(test_place_is_the_pool_and_of_a_local_one_the_host_too),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

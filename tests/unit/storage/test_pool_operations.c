@@ -290,6 +290,48 @@ static void test_quota_counts_all_hosts(void **state)
 	assert_non_null(strstr(p->base->e.hint, "quota_bytes"));
 }
 
+static void test_images_copies_moves_and_resizes_under_way_count(void **state)
+{
+	struct pool_fixture *p = *state;
+	struct pool_job job;
+	char id[UUID_TEXT_SIZE];
+	pool_make(p, DIR_POOL, id);
+	fixture_exec(p->base, "INSERT INTO pool (id, name, kind, path, created_at) VALUES "
+	                      "('other', 'other', 'dir', '/other', 0)");
+	pool_add_volume(p, "fast", p->h1, VOLUME_A, "raw", MIB);
+	pool_add_volume(p, "other", p->h1, VOLUME_B, "raw", MIB);
+	assert_int_equal(
+	        pool_run(p, &job, pool_update_job, "fast", "{\"quota_bytes\":8388608}"), 0);
+	assert_int_equal(check_room(p, id, 7 * MIB, false), 0);
+	char *copy CLEANUP(cleanup_free) = str_format(
+	        "INSERT INTO image (id, name, spec, state, size_bytes, file_bytes, created_at) "
+	        "VALUES ('i', 'i', '{}', 'ready', 1073741824, 2097152, 0); INSERT INTO layer (id, "
+	        "pool_id, host_id, file, format, size_bytes, image_id, state, created_at) VALUES "
+	        "('c', '%s', '%s', 'c.qcow2', 'qcow2', 1073741824, 'i', 'ready', 0)",
+	        id, p->h1);
+	fixture_exec(p->base, copy);
+	assert_int_equal(check_room(p, id, 5 * MIB, false), 0);
+	assert_int_equal(check_room(p, id, 5 * MIB + 1, false), ERR_DISK_FULL);
+	char *move CLEANUP(cleanup_free) = str_format(
+	        "INSERT INTO layer (id, pool_id, host_id, file, format, size_bytes, volume_id, "
+	        "state, created_at) VALUES ('m', '%s', '%s', 'm.raw', 'raw', 1048576, '" VOLUME_B
+	        "', 'creating', 0)",
+	        id, p->h1);
+	fixture_exec(p->base, move);
+	assert_int_equal(check_room(p, id, 4 * MIB, false), 0);
+	assert_int_equal(check_room(p, id, 4 * MIB + 1, false), ERR_DISK_FULL);
+	fixture_exec(p->base, "INSERT INTO operation (id, kind, target_kind, target_id, "
+	                      "target_name, queue, seq, state, input, requested_by, deadline, "
+	                      "created_at) VALUES ('o1', 'volume.resize', 'volume', '" VOLUME_A
+	                      "', 'a', 'q', 901, 'running', '{\"size_bytes\":2097152}', 'x', 0, 0),"
+	                      "('o2', 'volume.resize', 'volume', '" VOLUME_A
+	                      "', 'a', 'q', 902, 'queued', '{\"size_bytes\":3145728}', 'x', 0, 0)");
+	assert_int_equal(check_room(p, id, 2 * MIB, false), 0);
+	assert_int_equal(check_room(p, id, 2 * MIB + 1, false), ERR_DISK_FULL);
+	fixture_exec(p->base, "UPDATE operation SET ended_at = 1 WHERE id IN ('o1', 'o2')");
+	assert_int_equal(check_room(p, id, 4 * MIB, false), 0);
+}
+
 static void test_overcommit_counts_the_host_and_full_volumes_need_free_space(void **state)
 {
 	struct pool_fixture *p = *state;
@@ -330,6 +372,7 @@ int main(void)
 	        POOL_TEST(test_default_pool_cannot_be_deleted),
 	        POOL_TEST(test_host_that_reaches_the_pool_is_chosen),
 	        POOL_TEST(test_quota_counts_all_hosts),
+	        POOL_TEST(test_images_copies_moves_and_resizes_under_way_count),
 	        POOL_TEST(test_overcommit_counts_the_host_and_full_volumes_need_free_space),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -338,6 +338,48 @@ static void test_registered_volume_has_the_size_it_was_found_with_and_is_never_d
 	assert_int_equal(fake_host_count_calls("h1", "volume_delete"), 0);
 }
 
+static void insert_san_pool(
+        struct volume_world *v, const char *name, const char *kind, const char *device)
+{
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "INSERT INTO pool (id, name, kind, path, spec, shared, created_at) VALUES ('%s', "
+	        "'%s', '%s', '', '{\"source\":{\"hosts\":[\"10.0.0.9\"],\"device\":\"%s\","
+	        "\"initiator\":\"iqn.2001-01.t:c\"}}', 1, 0)",
+	        name, name, kind, device);
+	fixture_exec(v->base, sql);
+}
+
+static int register_unit(struct volume_world *v, const char *pool, struct world_job *job)
+{
+	*job = (struct world_job){.create = {.pool = pool,
+	                                  .name = "data",
+	                                  .format = "raw",
+	                                  .existing_file = "unit:0:0:1",
+	                                  .size_bytes = MIB}};
+	return world_run(v, world_create_job, job);
+}
+
+static void test_unit_of_a_target_is_registered_in_one_pool_only(void **state)
+{
+	struct volume_world *v = *state;
+	struct world_job job;
+	fixture_exec(v->base, LUN_POOL);
+	insert_san_pool(v, "same", "iscsi-direct", "iqn.2001-01.T:a");
+	insert_san_pool(v, "kernel", "iscsi", "iqn.2001-01.t:a");
+	insert_san_pool(v, "other", "iscsi-direct", "iqn.2001-01.t:z");
+	assert_int_equal(register_unit(v, "lun", &job), 0);
+	static const char *const refused[] = {"same", "kernel"};
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+		struct world_job again;
+		assert_int_equal(register_unit(v, refused[i], &again), ERR_IN_USE);
+		assert_string_equal(v->base->e.pointer, "/existing_file");
+		assert_non_null(strstr(v->base->e.message, "volume data of pool lun"));
+	}
+	assert_int_equal(register_unit(v, "other", &job), 0);
+	fixture_exec(v->base, "PRAGMA foreign_keys = OFF; DELETE FROM volume; DELETE FROM layer");
+	assert_int_equal(register_unit(v, "same", &job), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +397,7 @@ int main(void)
 	        WORLD_TEST(test_volume_is_found_without_a_host_only_if_the_name_is_unambiguous),
 	        WORLD_TEST(test_full_volume_takes_its_space_now),
 	        WORLD_TEST(test_existing_files_are_not_taken_over_in_a_pool_of_ours),
+	        WORLD_TEST(test_unit_of_a_target_is_registered_in_one_pool_only),
 	        WORLD_TEST(
 	                test_registered_volume_has_the_size_it_was_found_with_and_is_never_deleted),
 	};

@@ -170,9 +170,28 @@ static void test_drifted_file_is_not_resized(void **state)
 	assert_int_equal(world_file_bytes(v, id, "qcow2"), 64 * MIB);
 }
 
+static void test_resizes_side_by_side_do_not_overshoot_the_quota(void **state)
+{
+	struct volume_world *v = *state;
+	struct fake_behaviour hang = {.hang = true};
+	struct world_job first, second;
+	char a[UUID_TEXT_SIZE], b[UUID_TEXT_SIZE];
+	world_make(v, "a", "raw", a);
+	world_make(v, "b", "raw", b);
+	fixture_exec(v->base, "UPDATE pool SET spec = '{\"quota_bytes\":201326592}'"); /* 192 MiB */
+	fake_script_set("h1", "create_transient", NULL, &hang);
+	assert_int_equal(resize(v, a, 128 * MIB, &first), 0);
+	assert_int_equal(resize(v, b, 65 * MIB, &second), ERR_DISK_FULL);
+	assert_non_null(strstr(v->base->e.numbers, "\"provisioned_bytes\":201326592"));
+	fake_script_clear("h1");
+	world_assert_ends(v, first.operation, "succeeded");
+	assert_int_equal(resize(v, b, 65 * MIB, &second), ERR_DISK_FULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        WORLD_TEST(test_resizes_side_by_side_do_not_overshoot_the_quota),
 	        WORLD_TEST(test_free_volume_grows_in_a_carrier),
 	        WORLD_TEST(test_running_vm_grows_its_disk_itself_and_its_configuration_follows),
 	        WORLD_TEST(test_stopped_vms_disk_grows_in_a_carrier),
