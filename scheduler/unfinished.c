@@ -43,36 +43,6 @@ int cpu_layout_choose(const struct cpu_topology *topology, const struct cpu_layo
 {
 	abort();
 }
-void place(
-        const struct inventory *inv, const struct placement_request *request, struct placement *p)
-{
-	abort();
-}
-void placement_done(struct placement *p)
-{
-	abort();
-}
-void placement_refusal_text(
-        const struct placement *p, const struct placement_refusal *refusal, struct str *out)
-{
-	abort();
-}
-void placement_refusal_encode(
-        const struct placement *p, const struct placement_refusal *refusal, struct json_writer *w)
-{
-	abort();
-}
-int placement_check(const struct placement *p, struct err *e)
-{
-	abort();
-}
-int placement_check_rules(const char *vm_id, const char *name, const struct field_labels *labels,
-        const struct placement_rules *rules, struct field_errors *errors)
-{
-	abort();
-}
-const char *const placement_filter_names[] = {NULL};
-const char *const placement_part_names[] = {NULL};
 void capacity_of_group(const struct inventory *inv, const struct inventory_group *group,
         const struct reservation *each, struct capacity *ret)
 {
