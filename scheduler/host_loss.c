@@ -88,10 +88,10 @@ static void add_bin(struct host_loss *l, const struct host_entry *host)
 
 static void leave_out_own(struct host_loss *l)
 {
-	for (struct link *link = l->own ? l->own->lists[LINK_VMS] : NULL; link; link = link->next) {
-		const struct vm_entry *vm = link->entry;
+	MEMBERS_FOR_EACH (l->own, LINK_VMS, member) {
+		const struct vm_entry *vm = member->entry;
 		/* An entry has two links on one word if its name is its id. */
-		bool is_by_id = link == &vm->links[0];
+		bool is_by_id = member->link == &vm->links[0];
 		if (vm->host->group != l->group || vm->holding.vms == 0 || !is_by_id)
 			continue;
 		struct loss_bin *bin = &l->bins.items[vm->host->group_index];
