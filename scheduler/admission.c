@@ -48,7 +48,7 @@ static void limit_memory(struct host_limits *limits, const struct host_entry *ho
 		limits->size_bytes = memory_limit(limits->usable_bytes, group->memory_ratio);
 }
 
-struct host_limits host_limits_get(const struct host_entry *host)
+struct host_limits host_limits_find(const struct host_entry *host)
 {
 	const struct inventory_group *group = &host->group->pub;
 	struct host_limits limits = {
@@ -185,8 +185,7 @@ void admission_decide(const struct inventory *inv, const struct inventory_host *
 	struct holding held = host->held;
 	holding_subtract(&held, &own);
 	struct holding wanted = reservation_holding(asked);
-	struct host_limits limits = host_limits_get(host);
-	admission_weigh(&limits, &held, &own, &wanted, reservation_most_vcpus(asked), ret);
+	admission_weigh(&host->limits, &held, &own, &wanted, reservation_most_vcpus(asked), ret);
 	ret->total_bytes = pub->memory_bytes;
 	ret->reserved_bytes = host->group->pub.reserve_memory_bytes;
 	ret->hugepage_bytes = pub->hugepage_bytes;

@@ -5,17 +5,8 @@
 #include "scheduler/admission.h"
 #include "scheduler/inventory_internal.h"
 
-/* What a host's group leaves for VMs; ADMISSION_UNLIMITED where it is not limited. */
-struct host_limits {
-	int64_t threads;                 /* of the host, for one VM */
-	int64_t usable_bytes;            /* less the reserve and the huge pages */
-	int64_t size_bytes, floor_bytes; /* sums, by mode */
-	int64_t hugepage_bytes;
-	int64_t cpu_hundredths; /* hundredths of threads that are not reserved for the host */
-	int64_t ratio_millionths;
-	bool counts_starts; /* a VM that starts counts with its size: mode balloon */
-};
-struct host_limits host_limits_get(const struct host_entry *host);
+/* From the host and its group; kept in host->limits. */
+struct host_limits host_limits_find(const struct host_entry *host);
 
 /* `held` is without `own`, what the asking VM holds itself. Fills all but total and reserve. */
 void admission_weigh(const struct host_limits *limits, const struct holding *held,

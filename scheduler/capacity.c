@@ -60,7 +60,7 @@ static void add_cpu(struct capacity *c, const struct host_entry *host)
 static void add_host(struct capacity *c, const struct host_entry *host)
 {
 	const struct holding *held = &host->held;
-	struct host_limits limits = host_limits_get(host);
+	struct host_limits limits = host->limits;
 	c->hosts++;
 	if (host->pub.state != INVENTORY_HOST_OK)
 		return;
@@ -82,7 +82,7 @@ static void add_host(struct capacity *c, const struct host_entry *host)
  */
 static int64_t count_on_host(const struct host_entry *host, const struct reservation *each)
 {
-	struct host_limits limits = host_limits_get(host);
+	struct host_limits limits = host->limits;
 	struct reservation running = *each, starting = *each;
 	struct admission first;
 	running.state = RESERVATION_RUNNING;

@@ -70,7 +70,7 @@ static void find_free(struct loss_bin *bin, const struct host_limits *limits)
 
 static void add_bin(struct host_loss *l, const struct host_entry *host)
 {
-	struct host_limits limits = host_limits_get(host);
+	struct host_limits limits = host->limits;
 	struct loss_bin bin = {
 	        .host = host,
 	        .threads = limits.threads,
@@ -175,7 +175,7 @@ void host_loss_prepare(struct host_loss *l, const struct group_entry *group,
 	l->largest = (struct load){{0}};
 	l->most_vcpus = 0;
 	if (group->hosts.len > 0)
-		l->unit = host_limits_get(group->hosts.items[0]);
+		l->unit = group->hosts.items[0]->limits;
 	for (size_t i = 0; i < group->hosts.len; i++)
 		add_bin(l, group->hosts.items[i]);
 	leave_out_own(l);
@@ -193,7 +193,7 @@ struct loss_item host_loss_item(const struct group_entry *group, const struct re
 	if (running.inflexible)
 		running.booked_bytes = running.size_bytes;
 	struct holding h = reservation_holding(&running);
-	l.unit = host_limits_get(group->hosts.items[0]);
+	l.unit = group->hosts.items[0]->limits;
 	return (struct loss_item){.load = counted_load(&l, &h), .vcpus = reservation_most_vcpus(r)};
 }
 

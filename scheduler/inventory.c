@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "scheduler/inventory_internal.h"
+#include "scheduler/admission_internal.h"
 
 const char *const inventory_host_state_names[] = {
         [INVENTORY_HOST_OK] = "ok",
@@ -54,7 +54,8 @@ void inventory_put_group(struct inventory *inv, const struct inventory_group *gr
 	g->pub = pub;
 	g->texts = texts;
 	VEC_FOR_EACH (&g->hosts, host) {
-		(*host)->pub.group_id = pub.id;
+		(*host)->pub.group_id = g->pub.id;
+		(*host)->limits = host_limits_find(*host);
 	}
 }
 
@@ -208,6 +209,8 @@ static void link_host(struct inventory *inv, struct host_entry *host, struct gro
 {
 	host->group = group;
 	host->pub.group_id = group->pub.id;
+	host->profile = profile_join(inv, &host->pub);
+	host->limits = host_limits_find(host);
 	HOSTS_INSERT(&inv->hosts, host, slot);
 	HOSTS_INSERT(&group->hosts, host, group_index);
 	index_add_host(inv, host);
@@ -215,6 +218,7 @@ static void link_host(struct inventory *inv, struct host_entry *host, struct gro
 
 static void unlink_host(struct inventory *inv, struct host_entry *host)
 {
+	profile_leave(inv, host->profile);
 	HOSTS_REMOVE(&inv->hosts, host, slot);
 	HOSTS_REMOVE(&host->group->hosts, host, group_index);
 	index_remove(inv, host->links, host->n_links);
@@ -351,6 +355,7 @@ struct inventory *inventory_new(void)
 	inv->groups = map_new();
 	inv->hosts_by_id = map_new();
 	inv->tokens = map_new();
+	inv->profiles_by_key = map_new();
 	return inv;
 }
 
@@ -368,6 +373,8 @@ void inventory_free(struct inventory *inv)
 	map_free(inv->groups);
 	map_free(inv->hosts_by_id);
 	map_free(inv->tokens);
+	map_free(inv->profiles_by_key);
+	VEC_DONE(&inv->profiles);
 	str_done(&inv->word);
 	free(inv);
 }

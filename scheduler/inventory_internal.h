@@ -49,6 +49,24 @@ struct token {
 	                         *end_##it = it ? it + (token)->lists[list].len : NULL;            \
 	        it < end_##it; it++)
 
+/* What a host's group leaves for VMs; ADMISSION_UNLIMITED where it is not limited. */
+struct host_limits {
+	int64_t threads;                 /* of the host, for one VM */
+	int64_t usable_bytes;            /* less the reserve and the huge pages */
+	int64_t size_bytes, floor_bytes; /* sums, by mode */
+	int64_t hugepage_bytes;
+	int64_t cpu_hundredths; /* hundredths of threads that are not reserved for the host */
+	int64_t ratio_millionths;
+	bool counts_starts; /* a VM that starts counts with its size: mode balloon */
+};
+/* What a host is and reaches (architectures, CPU models, pools, networks): few differ in that, so
+ * those filters are asked once for each profile. */
+struct profile {
+	size_t slot; /* in inventory.profiles */
+	size_t hosts;
+	char key[];
+};
+
 struct group_entry {
 	struct inventory_group pub;
 	size_t slot;                    /* in inventory.group_list */
@@ -71,6 +89,8 @@ struct host_entry {
 	struct group_entry *group;
 	size_t slot;        /* in inventory.hosts */
 	size_t group_index; /* in group->hosts */
+	const struct profile *profile;
+	struct host_limits limits;
 	struct holding held;
 	struct holding largest;     /* of its VMs, each amount for itself */
 	int64_t most_vcpus;         /* of its VMs */
@@ -83,7 +103,8 @@ struct host_entry {
 };
 
 struct inventory {
-	struct map *groups, *hosts_by_id, *tokens;
+	struct map *groups, *hosts_by_id, *tokens, *profiles_by_key;
+	VEC(struct profile *) profiles; /* in no order */
 	VEC(struct group_entry *) group_list;
 	VEC(struct host_entry *) hosts; /* by name, then id */
 	size_t n_vms;
@@ -117,6 +138,11 @@ void index_remove(struct inventory *inv, struct link *links, size_t n);
 
 /* Both lists are sorted by key. */
 bool labels_contain(const struct field_labels *all, const struct field_labels *wanted);
+
+/* ---- inventory_profile.c ---- */
+
+const struct profile *profile_join(struct inventory *inv, const struct inventory_host *host);
+void profile_leave(struct inventory *inv, const struct profile *profile);
 
 /* ---- inventory_copy.c ---- */
 

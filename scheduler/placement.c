@@ -113,8 +113,7 @@ static bool passes_host_too_small(
 	struct holding held = j->host->held;
 	if (own.vms > 0)
 		holding_subtract(&held, &own);
-	j->limits = host_limits_get(j->host);
-	admission_weigh(&j->limits, &held, &own, &p->asked, p->most_vcpus, &j->admission);
+	admission_weigh(&j->host->limits, &held, &own, &p->asked, p->most_vcpus, &j->admission);
 	if (!j->admission.is_never)
 		return true;
 	fill_sum(j, ret_refusal);
@@ -202,14 +201,48 @@ static bool (*const filters[PLACEMENT_FILTER_COUNT])(
 
 /* ---- judging ---- */
 
+#define FIRST_OF_PROFILE PLACEMENT_FILTER_ARCHITECTURE
+#define LAST_OF_PROFILE  PLACEMENT_FILTER_NETWORKS
+#define NOT_ASKED        UINT8_MAX
+
+/* The filter that refuses all hosts of this profile, or PLACEMENT_FILTER_COUNT. */
+static enum placement_filter judge_profile(
+        const struct placing *p, struct judged *j, struct placement_refusal *refusal)
+{
+	uint8_t *verdict = &p->scratch->verdicts.items[j->host->profile->slot];
+	if (*verdict != NOT_ASKED)
+		return *verdict;
+	*verdict = PLACEMENT_FILTER_COUNT;
+	for (int i = FIRST_OF_PROFILE; i <= LAST_OF_PROFILE; i++) {
+		if (filters[i](p, j, refusal))
+			continue;
+		*verdict = (uint8_t)i;
+		break;
+	}
+	return *verdict;
+}
+
+static enum placement_filter find_refusal(
+        const struct placing *p, struct judged *j, struct placement_refusal *refusal)
+{
+	for (int i = 0; i < FIRST_OF_PROFILE; i++)
+		if (!filters[i](p, j, refusal))
+			return (enum placement_filter)i;
+	enum placement_filter of_profile = judge_profile(p, j, refusal);
+	if (of_profile != PLACEMENT_FILTER_COUNT)
+		return of_profile;
+	for (int i = LAST_OF_PROFILE + 1; i < PLACEMENT_FILTER_COUNT; i++)
+		if (!filters[i](p, j, refusal))
+			return (enum placement_filter)i;
+	return PLACEMENT_FILTER_COUNT;
+}
+
 static void judge(const struct placing *p, const struct host_entry *host, struct placement *ret)
 {
 	struct judged j = {.host = host, .mark = &p->scratch->marks.items[host->slot]};
 	struct placement_refusal refusal = {.host = &host->pub, .bound = ADMISSION_NONE};
-	for (int i = 0; i < PLACEMENT_FILTER_COUNT; i++) {
-		if (filters[i](p, &j, &refusal))
-			continue;
-		refusal.filter = (enum placement_filter)i;
+	refusal.filter = find_refusal(p, &j, &refusal);
+	if (refusal.filter != PLACEMENT_FILTER_COUNT) {
 		VEC_PUSH(&ret->refused, refusal);
 		return;
 	}
@@ -270,6 +303,10 @@ static void reset(struct placement *ret, const struct inventory *inv)
 	s->marks.len = inv->hosts.len;
 	if (s->marks.len > 0)
 		memset(s->marks.items, 0, s->marks.len * sizeof(*s->marks.items));
+	VEC_RESERVE(&s->verdicts, inv->profiles.len);
+	s->verdicts.len = inv->profiles.len;
+	if (s->verdicts.len > 0)
+		memset(s->verdicts.items, NOT_ASKED, s->verdicts.len);
 	grow_losses(s, inv->group_list.len);
 }
 
@@ -286,6 +323,16 @@ struct placing placing_of(const struct placement *ret)
 	};
 }
 
+/* Hosts lie apart in memory: asked for some time before they are needed. */
+#define AHEAD 6
+static void fetch(const struct host_entry *host)
+{
+	__builtin_prefetch(&host->pub.state);
+	__builtin_prefetch(&host->profile);
+	__builtin_prefetch((const char *)&host->limits + 56);
+	__builtin_prefetch((const char *)&host->held + 64);
+}
+
 void place(
         const struct inventory *inv, const struct placement_request *request, struct placement *ret)
 {
@@ -294,9 +341,12 @@ void place(
 	reset(ret, inv);
 	struct placing p = placing_of(ret);
 	rules_mark(&p);
-	for (size_t i = 0; i < inv->hosts.len; i++)
+	for (size_t i = 0; i < inv->hosts.len; i++) {
+		if (i + AHEAD < inv->hosts.len)
+			fetch(inv->hosts.items[i + AHEAD]);
 		if (is_looked_at(request, inv->hosts.items[i]))
 			judge(&p, inv->hosts.items[i], ret);
+	}
 	rank(ret->scratch, ret);
 }
 
@@ -312,6 +362,7 @@ void placement_done(struct placement *ret)
 	}
 	VEC_DONE(&s->losses);
 	VEC_DONE(&s->marks);
+	VEC_DONE(&s->verdicts);
 	VEC_DONE(&s->unsorted);
 	VEC_DONE(&s->keys);
 	free(s);

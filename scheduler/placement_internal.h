@@ -22,6 +22,7 @@ struct choice_key {
 /* Kept between calls, for its memory alone. */
 struct placement_scratch {
 	VEC(struct host_mark) marks;  /* by slot of the host */
+	VEC(uint8_t) verdicts;        /* by slot of the profile */
 	VEC(struct host_loss) losses; /* by slot of the group; prepared when first needed */
 	VEC(struct placement_choice) unsorted;
 	VEC(struct choice_key) keys;
@@ -43,8 +44,7 @@ struct judged {
 	const struct host_entry *host;
 	const struct host_mark *mark;
 	const struct inventory_architecture *architecture; /* that was asked for; NULL: none was */
-	struct host_limits limits;
-	struct admission admission; /* from filter HOST_TOO_SMALL on */
+	struct admission admission;                        /* from filter HOST_TOO_SMALL on */
 };
 
 /* ---- placement.c ---- */

@@ -18,6 +18,7 @@
 #define GIB          ((int64_t)1 << 30)
 #define VMS_PER_HOST 50
 #define DECISIONS    200
+#define SCANS        20 /* in one sample: the clock costs more than one scan */
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -179,6 +180,12 @@ static void scan(void *arg)
 	sink += most;
 }
 
+static void scan_often(void *arg)
+{
+	for (int i = 0; i < SCANS; i++)
+		scan(arg);
+}
+
 static struct placement_request request_of(const struct fleet *f)
 {
 	static char *pools[] = {shared}, *networks[] = {dmz};
@@ -204,10 +211,11 @@ static void report(const char *name, struct fleet f)
 {
 	build(&f);
 	struct decision d = {.fleet = &f, .request = request_of(&f)};
-	struct times t = measure(decide, &d, DECISIONS), floor = measure(scan, &f, DECISIONS);
+	struct times t = measure(decide, &d, DECISIONS),
+	             floor = measure(scan_often, &f, DECISIONS / 10);
 	printf("%s_p50_us=%.1f %s_p99_us=%.1f %s_floor_us=%.2f %s_ranked=%lld %s_refused=%lld\n",
-	        name, t.p50_us, name, t.p99_us, name, floor.p50_us, name, (long long)d.ranked, name,
-	        (long long)d.refused);
+	        name, t.p50_us, name, t.p99_us, name, floor.p50_us / SCANS, name,
+	        (long long)d.ranked, name, (long long)d.refused);
 	fflush(stdout);
 	placement_done(&d.places);
 	inventory_free(f.inv);
