@@ -243,12 +243,12 @@ static void count(void *arg)
 	capacity_done(&c);
 }
 
-static void report_others(struct fleet f)
+static void report_others(const char *prefix, struct fleet f)
 {
 	build(&f);
 	struct decision d = {.fleet = &f, .request = request_of(&f)};
-	printf("admission_us=%.3f\n", measure(admit, &d, DECISIONS).p50_us / 100);
-	printf("capacity_ms=%.2f\n", measure(count, &d, 10).p50_us / 1000);
+	printf("%sadmission_us=%.3f ", prefix, measure(admit, &d, DECISIONS).p50_us / 100);
+	printf("%scapacity_ms=%.2f\n", prefix, measure(count, &d, 10).p50_us / 1000);
 	inventory_free(f.inv);
 }
 
@@ -265,7 +265,8 @@ int main(void)
 	report("tight_1000",
 	        (struct fleet){.hosts = 1000, .memory_of_host = 240 * GIB, .survive = 1});
 	report("hosts_10000", (struct fleet){.hosts = 10000, .memory_of_host = 256 * GIB});
-	report_others((struct fleet){.hosts = 1000, .memory_of_host = 256 * GIB});
-	report_others((struct fleet){.hosts = 1000, .memory_of_host = 320 * GIB, .survive = 1});
+	report_others("", (struct fleet){.hosts = 1000, .memory_of_host = 256 * GIB});
+	report_others(
+	        "loss_", (struct fleet){.hosts = 1000, .memory_of_host = 320 * GIB, .survive = 1});
 	return sink == 1;
 }
