@@ -48,6 +48,7 @@ void inventory_put_group(struct inventory *inv, const struct inventory_group *gr
 		g = xcalloc(1, sizeof(*g));
 		g->slot = inv->group_list.len;
 		map_put(inv->groups, pub.id, g);
+		/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
 		VEC_PUSH(&inv->group_list, g);
 	}
 	free(g->texts);
@@ -122,6 +123,7 @@ static void add_vm(struct inventory *inv, struct host_entry *host, const struct 
 	vm->host = host;
 	vm->holding = reservation_holding(&pub->reservation);
 	vm->index = host->vms.len;
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
 	VEC_PUSH(&host->vms, vm);
 	holding_add(&host->held, &vm->holding);
 	add_to_largest(host, vm);
@@ -211,7 +213,9 @@ static void link_host(struct inventory *inv, struct host_entry *host, struct gro
 	host->pub.group_id = group->pub.id;
 	host->profile = profile_join(inv, &host->pub);
 	host->limits = host_limits_find(host);
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
 	HOSTS_INSERT(&inv->hosts, host, slot);
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
 	HOSTS_INSERT(&group->hosts, host, group_index);
 	index_add_host(inv, host);
 }

@@ -39,6 +39,7 @@ const struct profile *profile_join(struct inventory *inv, const struct inventory
 		profile = xcalloc(1, sizeof(*profile) + inv->word.len + 1);
 		memcpy(profile->key, str_text(&inv->word), inv->word.len);
 		profile->slot = inv->profiles.len;
+		/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
 		VEC_PUSH(&inv->profiles, profile);
 		map_put(inv->profiles_by_key, profile->key, profile);
 	}
