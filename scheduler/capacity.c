@@ -154,8 +154,8 @@ static int64_t count_surviving(struct count *count)
 	return good;
 }
 
-static void count_fits(
-        struct capacity *c, const struct group_entry *group, const struct reservation *each)
+static void count_fits(const struct inventory *inv, struct capacity *c,
+        const struct group_entry *group, const struct reservation *each)
 {
 	struct count count = {0};
 	for (size_t i = 0; i < group->hosts.len; i++) {
@@ -169,7 +169,7 @@ static void count_fits(
 	c->fits = count.sum;
 	if (c->group->survive_host_loss > 0) {
 		struct loss_item item = host_loss_item(group, each);
-		host_loss_prepare(&count.loss, group, &item, NULL);
+		host_loss_prepare(&count.loss, inv, group, &item, NULL);
 		c->fits = count_surviving(&count);
 		host_loss_done(&count.loss);
 	}
@@ -252,10 +252,11 @@ static void find_most_vcpus(const struct inventory *inv, struct capacity *c,
 
 /* ---- losses ---- */
 
-static void find_losses(struct capacity *c, const struct group_entry *group)
+static void find_losses(
+        const struct inventory *inv, struct capacity *c, const struct group_entry *group)
 {
 	struct host_loss loss = {0};
-	host_loss_prepare(&loss, group, &(struct loss_item){0}, NULL);
+	host_loss_prepare(&loss, inv, group, &(struct loss_item){0}, NULL);
 	c->survives_host_loss = host_loss_survives(&loss);
 	for (size_t i = 0; i < group->hosts.len && !c->survives_host_loss; i++) {
 		struct loss_homeless homeless;
@@ -279,10 +280,10 @@ void capacity_of_group(const struct inventory *inv, const struct inventory_group
 	for (size_t i = 0; i < group->hosts.len; i++)
 		add_host(ret, group->hosts.items[i]);
 	if (each)
-		count_fits(ret, group, each);
+		count_fits(inv, ret, group, each);
 	find_largest(inv, ret, group, each ? each : &one_vcpu);
 	find_most_vcpus(inv, ret, group, each ? each : &one_vcpu);
-	find_losses(ret, group);
+	find_losses(inv, ret, group);
 }
 
 void capacity_done(struct capacity *c)

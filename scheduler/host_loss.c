@@ -68,7 +68,9 @@ static void find_free(struct loss_bin *bin, const struct host_limits *limits)
 	}
 }
 
-static void add_bin(struct host_loss *l, const struct host_entry *host)
+/* `before`: the same host's in the last question, with its VMs sorted; or NULL. */
+static void add_bin(
+        struct host_loss *l, const struct host_entry *host, const struct loss_bin *before)
 {
 	struct host_limits limits = host->limits;
 	struct loss_bin bin = {
@@ -76,6 +78,8 @@ static void add_bin(struct host_loss *l, const struct host_entry *host)
 	        .threads = limits.threads,
 	        .load = counted_load(l, &host->held),
 	        .absorbs = host->pub.state == INVENTORY_HOST_OK,
+	        .first_item = before ? before->first_item : LOSS_NOWHERE,
+	        .n_items = before ? before->n_items : 0,
 	};
 	struct load largest = counted_load(l, &host->largest);
 	if (bin.absorbs)
@@ -165,19 +169,27 @@ static void weigh(struct host_loss *l)
 	l->order.len = 0;
 }
 
-void host_loss_prepare(struct host_loss *l, const struct group_entry *group,
-        const struct loss_item *item, const struct token *own)
+/* What was sorted for another question still holds if nothing that it depends on is different. */
+void host_loss_prepare(struct host_loss *l, const struct inventory *inv,
+        const struct group_entry *group, const struct loss_item *item, const struct token *own)
 {
+	bool is_same = l->inv == inv && l->generation == inv->generation && l->group == group &&
+	               l->own == own;
+	l->inv = inv;
+	l->generation = inv->generation;
 	l->group = group;
 	l->own = own;
 	l->item = *item;
 	l->bins.len = 0;
 	l->largest = (struct load){{0}};
 	l->most_vcpus = 0;
+	if (!is_same)
+		l->sorted.len = 0;
 	if (group->hosts.len > 0)
 		l->unit = group->hosts.items[0]->limits;
+	VEC_RESERVE(&l->bins, group->hosts.len);
 	for (size_t i = 0; i < group->hosts.len; i++)
-		add_bin(l, group->hosts.items[i]);
+		add_bin(l, group->hosts.items[i], is_same ? &l->bins.items[i] : NULL);
 	leave_out_own(l);
 	weigh(l);
 	l->is_prepared = true;
@@ -200,6 +212,7 @@ struct loss_item host_loss_item(const struct group_entry *group, const struct re
 void host_loss_done(struct host_loss *l)
 {
 	VEC_DONE(&l->bins);
+	VEC_DONE(&l->sorted);
 	VEC_DONE(&l->items);
 	VEC_DONE(&l->order);
 	VEC_DONE(&l->placed);

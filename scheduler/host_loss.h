@@ -20,6 +20,8 @@
 #include "base/vec.h"
 #include "scheduler/admission_internal.h"
 
+#define LOSS_NOWHERE SIZE_MAX
+
 struct loss_bin {
 	const struct host_entry *host;
 	struct load free; /* nothing on hosts that are not ok */
@@ -28,6 +30,7 @@ struct loss_bin {
 	int64_t extra; /* how many more of the item are counted on it */
 	double weight; /* w */
 	bool absorbs;
+	size_t first_item, n_items; /* of its VMs in host_loss.sorted; LOSS_NOWHERE: not yet */
 	const struct host_entry *not_with; /* a loss that is not absorbed with the item on it */
 };
 
@@ -56,6 +59,10 @@ struct host_loss {
 	size_t takers;                        /* hosts where the item fits */
 	size_t only_taker;                    /* the last of them */
 	const struct host_entry *lost_anyway; /* not absorbed, wherever the item is placed */
+	/* VMs of lost hosts, largest first; kept while the inventory does not change. */
+	VEC(struct loss_item) sorted;
+	const struct inventory *inv;
+	uint64_t generation;
 	/* Scratch of the packing. */
 	VEC(struct loss_item) items;
 	VEC(uint32_t) order;      /* bins, most free first */
@@ -64,15 +71,13 @@ struct host_loss {
 	VEC(struct load) left;    /* by bin; free, but for what is being packed */
 };
 
-#define LOSS_NOWHERE SIZE_MAX
-
 /* What a VM of that size would count for in the group. */
 struct loss_item host_loss_item(const struct group_entry *group, const struct reservation *r);
 
 /* `item` (zeroed: nothing) is what will be placed; own: the word of a VM whose holdings do not
  * count, or NULL. Reuses what *l has allocated. */
-void host_loss_prepare(struct host_loss *l, const struct group_entry *group,
-        const struct loss_item *item, const struct token *own);
+void host_loss_prepare(struct host_loss *l, const struct inventory *inv,
+        const struct group_entry *group, const struct loss_item *item, const struct token *own);
 void host_loss_done(struct host_loss *l);
 
 /* Whether every loss is still absorbed with the item on this host; if not, *ret_lost is one that is

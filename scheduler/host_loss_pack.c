@@ -21,19 +21,11 @@ static double size_of(const struct host_loss *l, const struct loss_item *item)
 	return size;
 }
 
-static void add_item(struct host_loss *l, struct loss_item item)
-{
-	item.size = size_of(l, &item);
-	VEC_PUSH(&l->items, item);
-}
-
 static int compare_items(const void *a, const void *b)
 {
 	const struct loss_item *x = a, *y = b;
 	if (x->size != y->size)
 		return x->size < y->size ? 1 : -1;
-	if (!x->vm || !y->vm)
-		return (x->vm != NULL) - (y->vm != NULL);
 	int order = memcmp(&x->load, &y->load, sizeof(x->load)); /* equal ones side by side */
 	if (order)
 		return order;
@@ -41,19 +33,41 @@ static int compare_items(const void *a, const void *b)
 	return order ? order : strcmp(x->vm->pub.id, y->vm->pub.id);
 }
 
-static void collect_items(struct host_loss *l, size_t lost, size_t with_item)
+static void sort_vms(struct host_loss *l, struct loss_bin *bin)
 {
-	const struct loss_bin *bin = &l->bins.items[lost];
-	l->items.len = 0;
+	bin->first_item = l->sorted.len;
 	for (size_t i = 0; i < bin->host->vms.len; i++) {
 		const struct vm_entry *vm = bin->host->vms.items[i];
-		if (vm->holding.vms > 0 && !loss_is_own(l, vm))
-			add_item(l, loss_item_of(l, vm));
+		if (vm->holding.vms == 0 || loss_is_own(l, vm))
+			continue;
+		struct loss_item item = loss_item_of(l, vm);
+		item.size = size_of(l, &item);
+		VEC_PUSH(&l->sorted, item);
 	}
-	for (int64_t i = bin->extra + (with_item == lost); i > 0; i--)
-		add_item(l, l->item);
-	if (l->items.len > 1)
-		qsort(l->items.items, l->items.len, sizeof(*l->items.items), compare_items);
+	bin->n_items = l->sorted.len - bin->first_item;
+	if (bin->n_items > 1)
+		qsort(&l->sorted.items[bin->first_item], bin->n_items, sizeof(*l->sorted.items),
+		        compare_items);
+}
+
+/* Its VMs, and before the first smaller one all of the item that are on it, too. */
+static void collect_items(struct host_loss *l, size_t lost, size_t with_item)
+{
+	struct loss_bin *bin = &l->bins.items[lost];
+	int64_t extra = bin->extra + (with_item == lost);
+	l->items.len = 0;
+	l->item.size = size_of(l, &l->item);
+	if (bin->first_item == LOSS_NOWHERE)
+		sort_vms(l, bin);
+	VEC_RESERVE(&l->items, bin->n_items + (size_t)extra);
+	for (size_t i = 0; i < bin->n_items; i++) {
+		const struct loss_item *vm = &l->sorted.items[bin->first_item + i];
+		for (; extra > 0 && vm->size < l->item.size; extra--)
+			VEC_PUSH(&l->items, l->item);
+		VEC_PUSH(&l->items, *vm);
+	}
+	for (; extra > 0; extra--)
+		VEC_PUSH(&l->items, l->item);
 }
 
 /* ---- where it is packed ---- */

@@ -41,6 +41,7 @@ static void group_free(struct group_entry *g)
 
 void inventory_put_group(struct inventory *inv, const struct inventory_group *group)
 {
+	inv->generation++;
 	struct inventory_group pub = *group;
 	void *texts = copy_group(&pub);
 	struct group_entry *g = map_get(inv->groups, pub.id);
@@ -102,6 +103,7 @@ static void find_largest(struct host_entry *host)
 
 static void remove_vm(struct inventory *inv, struct vm_entry *vm)
 {
+	inv->generation++;
 	struct host_entry *host = vm->host;
 	index_remove(inv, vm->links, vm->n_links);
 	holding_subtract(&host->held, &vm->holding);
@@ -129,6 +131,7 @@ static void add_vm(struct inventory *inv, struct host_entry *host, const struct 
 	add_to_largest(host, vm);
 	index_add_vm(inv, vm);
 	inv->n_vms++;
+	inv->generation++;
 }
 
 static struct vm_entry *find_vm(const struct inventory *inv, const char *id, const char *host_id)
@@ -209,6 +212,7 @@ static void host_free(struct host_entry *host)
 
 static void link_host(struct inventory *inv, struct host_entry *host, struct group_entry *group)
 {
+	inv->generation++;
 	host->group = group;
 	host->pub.group_id = group->pub.id;
 	host->profile = profile_join(inv, &host->pub);
@@ -222,6 +226,7 @@ static void link_host(struct inventory *inv, struct host_entry *host, struct gro
 
 static void unlink_host(struct inventory *inv, struct host_entry *host)
 {
+	inv->generation++;
 	profile_leave(inv, host->profile);
 	HOSTS_REMOVE(&inv->hosts, host, slot);
 	HOSTS_REMOVE(&host->group->hosts, host, group_index);
@@ -281,6 +286,7 @@ bool inventory_set_host_state(struct inventory *inv, const char *host_id,
 	struct host_entry *host = map_get(inv->hosts_by_id, host_id);
 	if (!host)
 		return false;
+	inv->generation++;
 	host->pub.state = state;
 	set_reason(host, reason);
 	return true;
@@ -355,7 +361,10 @@ size_t inventory_count_vms(const struct inventory *inv)
 
 struct inventory *inventory_new(void)
 {
+	/* So that no two inventories are ever of one generation, even at one address. */
+	static _Atomic uint64_t serial;
 	struct inventory *inv = xcalloc(1, sizeof(*inv));
+	inv->generation = ++serial << 40;
 	inv->groups = map_new();
 	inv->hosts_by_id = map_new();
 	inv->tokens = map_new();

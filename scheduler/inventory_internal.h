@@ -108,7 +108,8 @@ struct inventory {
 	VEC(struct group_entry *) group_list;
 	VEC(struct host_entry *) hosts; /* by name, then id */
 	size_t n_vms;
-	struct str word; /* scratch */
+	uint64_t generation; /* changes with each change */
+	struct str word;     /* scratch */
 };
 
 static inline const struct host_entry *host_entry_of(const struct inventory_host *host)

@@ -154,7 +154,7 @@ static bool passes_host_loss(
 	struct host_loss *loss = &p->scratch->losses.items[group->slot];
 	if (!loss->is_prepared) {
 		struct loss_item item = host_loss_item(group, &p->request->asked);
-		host_loss_prepare(loss, group, &item, p->own);
+		host_loss_prepare(loss, p->inv, group, &item, p->own);
 	}
 	const struct host_entry *lost = NULL;
 	if (host_loss_allows(loss, j->host, &lost))
