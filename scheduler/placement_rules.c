@@ -252,9 +252,9 @@ void rules_mark(struct placing *p)
 struct inquiry {
 	const struct placing *p;
 	const struct host_entry *host;
-	const struct binding *binding;
 	bool is_anti;
 	/* Of the current binding. */
+	const struct placement_rule *rule;
 	bool is_any, is_here;
 	const struct vm_entry *other;
 	struct rule_reason found;
@@ -269,7 +269,7 @@ static bool is_named_before(const struct inventory_vm *a, const struct inventory
 static void ask_place(void *arg, const struct host_entry *place, const struct vm_entry *vm)
 {
 	struct inquiry *q = arg;
-	bool is_here = is_within(q->binding->rule, place, q->host);
+	bool is_here = is_within(q->rule, place, q->host);
 	q->is_any = true;
 	q->is_here |= is_here;
 	/* Anti-affinity is about a VM that is here, affinity about one that is elsewhere. */
@@ -284,13 +284,14 @@ static void ask_binding(void *arg, const struct binding *b)
 		return;
 	if (q->found.rule && !q->found.owner)
 		return; /* its own rules come first, in their order */
-	q->binding = b;
+	q->rule = b->rule;
 	q->is_any = q->is_here = false;
 	q->other = NULL;
 	each_place(q->p, b, ask_place, q);
 	bool breaks =
 	        q->is_anti ? q->is_here : !q->is_here && (q->is_any || !is_about_vms(b->rule));
-	if (!breaks || (q->found.owner && !is_named_before(&b->owner->pub, q->found.owner)))
+	if (!breaks ||
+	        (q->found.owner && b->owner && !is_named_before(&b->owner->pub, q->found.owner)))
 		return;
 	q->found = (struct rule_reason){.rule = b->rule,
 	        .owner = b->owner ? &b->owner->pub : NULL,
