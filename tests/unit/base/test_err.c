@@ -92,7 +92,7 @@ static void test_numbers_that_do_not_fit_are_dropped_whole(void **state)
 	err_set(&e, ERR_NO_CAPACITY, "full");
 	assert_int_equal(err_numbers(&e, "{\"asked\":%d}", 5), ERR_NO_CAPACITY);
 	assert_string_equal(e.numbers, "{\"asked\":5}");
-	err_numbers(&e, "{\"x\":\"%400s\"}", "");
+	err_numbers(&e, "{\"x\":\"%*s\"}", (int)sizeof(e.numbers), "");
 	assert_string_equal(e.numbers, "");
 }
 

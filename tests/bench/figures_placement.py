@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decisions: placement, admission and capacity in memory, as CPU time of one thread, beside a scan of the same sums."""
+from measure import key_values
+
+FLEETS = (
+    ("hosts_100", "100 hosts x 50 VMs", None),
+    ("hosts_1000", "1,000 hosts x 50 VMs", 500),
+    ("full_1000", "1,000 hosts, most of them full", 500),
+    ("rules_1000", "1,000 hosts, 12,500 VMs it is apart from", 500),
+    ("loss_1000", "1,000 hosts, survive_host_loss", 500),
+    ("tight_1000", "1,000 full hosts, survive_host_loss", 500),
+    ("hosts_10000", "10,000 hosts x 50 VMs", 5000),
+)
+
+
+def bench_placement(report, _scratch):
+    """Every decision ranks each host or says why it is refused."""
+    figures = key_values("bench_placement")
+    for key, text, limit_us in FLEETS:
+        report.line(f"placement: {text}", figures[f"{key}_p50_us"], "us", floor=figures[f"{key}_floor_us"],
+                    aim=limit_us and (lambda value, _, limit=limit_us: value < limit),
+                    aim_text=f"< {limit_us / 1000:g} ms" if limit_us else "")
+    report.line("admission on one host", figures["admission_us"], "us", digits=3,
+                aim=lambda value, _: value < 50, aim_text="< 50 us of a mutation")
+    report.line("capacity of 1,000 hosts", figures["capacity_ms"], "ms", digits=2)
+    report.line("capacity of 1,000 hosts, survive_host_loss", figures["loss_capacity_ms"], "ms", digits=2)
