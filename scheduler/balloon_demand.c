@@ -2,8 +2,8 @@
 /*
  * What a guest needs. used = current - usable: with autodeflate `available` does not shrink with the balloon, so
  * available - usable would mislead. On top of what it uses comes a margin, larger while it grows; what it used lately
- * counts a while longer; and a size with which it faulted or swapped was too small, however much it calls usable,
- * because hot page cache is called that too.
+ * counts a while longer; and if it faulted or swapped, what it had beside that was too little, however much it calls
+ * usable, because hot page cache is called that too.
  */
 #include "scheduler/balloon_internal.h"
 
@@ -40,15 +40,17 @@ static int64_t decayed(int64_t value, int64_t ms, int64_t decay_s)
 	                         (1000.0 * (double)decay_s));
 }
 
-static void learn_pressure(const struct balloon_guest *guest, int64_t ms)
+static void learn_pressure(const struct balloon_guest *guest, int64_t used, int64_t ms)
 {
 	const struct balloon_vm *vm = guest->vm;
 	struct balloon_vm_memory *memory = guest->memory;
 	bool faults = rate_per_s(memory->major_faults, vm->major_faults, ms) > FAULTS_PER_S ||
 	              rate_per_s(memory->swap_in_bytes, vm->swap_in_bytes, ms) > SWAP_IN_PER_S;
+	/* the faults are of the time in between, when it may have used more than now */
+	int64_t used_then = balloon_max(used, memory->used_bytes);
+	int64_t more = balloon_min(guest->has + guest->has / 8 + 16 * MIB, guest->high) - used_then;
 	if (faults && guest->has < guest->high)
-		memory->pressed_bytes = balloon_max(memory->pressed_bytes,
-		        balloon_min(guest->has + guest->has / 8 + 16 * MIB, guest->high));
+		memory->pressed_bytes = balloon_max(memory->pressed_bytes, more);
 	else
 		memory->pressed_bytes = decayed(memory->pressed_bytes, ms, PRESSED_DECAY_S);
 }
@@ -81,7 +83,7 @@ static void learn(
 	if (first) {
 		learn_afresh(memory, used);
 	} else {
-		learn_pressure(guest, ms);
+		learn_pressure(guest, used, ms);
 		learn_use(memory, used, ms);
 	}
 	memory->flags |= BALLOON_STATS_SEEN;
@@ -112,7 +114,7 @@ void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *gue
 	int64_t margin = balloon_max(policy->margin_bytes, need * policy->margin_percent / 100) +
 	                 memory->growth_bytes * GROWTH_AHEAD_S + hidden_need(guest, used);
 	guest->demand = balloon_clamp(
-	        balloon_max(need + margin, memory->pressed_bytes), guest->low, guest->high);
+	        balloon_max(need + margin, used + memory->pressed_bytes), guest->low, guest->high);
 	guest->need = balloon_min(need, guest->demand);
 	guest->margin = guest->demand - guest->need;
 }

@@ -108,11 +108,12 @@ static void grow(struct balloon_cycle *cycle)
 	for (size_t k = 0; k < n; k++) {
 		struct balloon_guest *guest = &cycle->guests[cycle->claims[k].index];
 		int64_t part = cycle->claims[k].part / MIB * MIB;
-		bool got = part > 0;
 		guest->plan->missing_bytes = guest->lacks - cycle->claims[k].part;
-		guest->target += got ? part : 0;
+		guest->target += part;
+		if (guest->plan->reason == BALLOON_EXCEEDS)
+			continue; /* that it took memory says more */
 		guest->plan->moved_bytes = part;
-		guest->plan->reason = got ? BALLOON_GROWS : BALLOON_WAITS;
+		guest->plan->reason = part > 0 ? BALLOON_GROWS : BALLOON_WAITS;
 	}
 }
 

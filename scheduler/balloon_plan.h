@@ -94,11 +94,11 @@ struct balloon_vm_memory {
 	int64_t current_bytes;               /* last known */
 	int64_t progress_bytes, progress_ms; /* where and when it last moved towards its target */
 	int64_t retry_ms, backoff_ms;
-	int64_t stats_ms;      /* when the statistics were taken that are remembered */
-	int64_t used_bytes;    /* at stats_ms */
-	int64_t peak_bytes;    /* used, decaying slowly */
-	int64_t growth_bytes;  /* per second, decaying */
-	int64_t pressed_bytes; /* with so little it was seen to fault; decays once it has more */
+	int64_t stats_ms;     /* when the statistics were taken that are remembered */
+	int64_t used_bytes;   /* at stats_ms */
+	int64_t peak_bytes;   /* used, decaying slowly */
+	int64_t growth_bytes; /* per second, decaying */
+	int64_t pressed_bytes; /* what it has to have beside what it uses, learned from its faults; decaying */
 	int64_t major_faults, swap_in_bytes;
 	int64_t exceeded_cycles; /* above its target unasked, in a row */
 	int64_t exceeded_ms;     /* when it was so last; 0: never */
