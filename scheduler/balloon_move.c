@@ -95,6 +95,13 @@ void balloon_squeeze(struct balloon_cycle *cycle)
 
 /* ---- who grows ---- */
 
+/* Whole MiB, and no crumbs while more is lacking. */
+static int64_t worth_telling(const struct balloon_guest *guest, int64_t part)
+{
+	bool crumb = part < guest->lacks && part < balloon_tolerance(guest);
+	return crumb ? 0 : part / MIB * MIB;
+}
+
 static void grow(struct balloon_cycle *cycle)
 {
 	size_t n = 0;
@@ -107,7 +114,7 @@ static void grow(struct balloon_cycle *cycle)
 	balloon_share_out(cycle->claims, n, cycle->granted);
 	for (size_t k = 0; k < n; k++) {
 		struct balloon_guest *guest = &cycle->guests[cycle->claims[k].index];
-		int64_t part = cycle->claims[k].part / MIB * MIB;
+		int64_t part = worth_telling(guest, cycle->claims[k].part);
 		guest->plan->missing_bytes = guest->lacks - cycle->claims[k].part;
 		guest->target += part;
 		if (guest->plan->reason == BALLOON_EXCEEDS)
@@ -197,7 +204,7 @@ static void take(struct balloon_cycle *cycle)
 	for (size_t i = 0; i < cycle->n; i++) {
 		const struct balloon_guest *guest = &cycle->guests[i];
 		int64_t cap = may_give(cycle, guest);
-		if (cap >= MIB)
+		if (cap >= balloon_tolerance(guest)) /* crumbs are not worth telling */
 			cycle->claims[n++] = (struct balloon_claim){
 			        .index = i, .cap = cap, .weight = claim_weight(cycle, guest)};
 	}
