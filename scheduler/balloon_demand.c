@@ -2,7 +2,7 @@
 /*
  * What a guest needs. used = current - usable: with autodeflate `available` does not shrink with the balloon, so
  * available - usable would mislead. On top of what it uses comes a margin, larger while it grows; what it used lately
- * counts a while longer; and if it faulted or swapped, what it had beside that was too little, however much it calls
+ * counts a while longer, unless others lack memory; and if it faulted or swapped, what it had beside that was too little, however much it calls
  * usable, because hot page cache is called that too.
  */
 #include "scheduler/balloon_internal.h"
@@ -99,22 +99,29 @@ static int64_t hidden_need(const struct balloon_guest *guest, int64_t used)
 	return guest->has - used < guest->has / 32 ? guest->has / 2 : 0;
 }
 
-void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *guest)
+static int64_t with_margin(const struct balloon_cycle *cycle, const struct balloon_guest *guest,
+        int64_t used, int64_t more)
 {
 	const struct balloon_policy *policy = cycle->policy;
+	int64_t margin =
+	        balloon_max(policy->margin_bytes, used * policy->margin_percent / 100) + more;
+	return balloon_clamp(
+	        used + balloon_max(margin, guest->memory->pressed_bytes), guest->low, guest->high);
+}
+
+void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *guest)
+{
 	struct balloon_vm_memory *memory = guest->memory;
 	guest->signal = is_fresh(guest->vm);
 	guest->need = guest->margin = BALLOON_UNKNOWN;
-	guest->demand = guest->booked;
+	guest->demand = guest->bare = guest->booked;
 	if (!guest->signal)
 		return;
 	int64_t used = used_bytes(guest->vm);
 	learn(cycle, guest, used);
-	int64_t need = balloon_max(used, memory->peak_bytes);
-	int64_t margin = balloon_max(policy->margin_bytes, need * policy->margin_percent / 100) +
-	                 memory->growth_bytes * GROWTH_AHEAD_S + hidden_need(guest, used);
-	guest->demand = balloon_clamp(
-	        balloon_max(need + margin, used + memory->pressed_bytes), guest->low, guest->high);
-	guest->need = balloon_min(need, guest->demand);
-	guest->margin = guest->demand - guest->need;
+	int64_t lively = memory->growth_bytes * GROWTH_AHEAD_S + hidden_need(guest, used);
+	guest->need = balloon_min(used, guest->high);
+	guest->demand = with_margin(cycle, guest, balloon_max(used, memory->peak_bytes), lively);
+	guest->bare = with_margin(cycle, guest, used, lively);
+	guest->margin = balloon_max(guest->demand - guest->need, 0);
 }

@@ -28,7 +28,9 @@ struct balloon_guest {
 	int64_t has;       /* what its balloon leaves it, as last known */
 	int64_t booked;    /* what it may have by now: max(has, told) */
 	int64_t base;      /* what it was told, or has if it was told nothing */
-	int64_t need, margin, demand;
+	int64_t need, margin,
+	        demand; /* need is what it uses now; demand = need + margin within its limits */
+	int64_t bare;   /* the same without what it used lately: enough while others lack memory */
 	int64_t target; /* being decided; begins as base */
 	int64_t lacks;  /* demand beyond what is booked */
 	bool signal;    /* fresh statistics */
@@ -52,7 +54,7 @@ struct balloon_cycle {
 	int64_t lacking;      /* what guests want beyond what is booked for them */
 	int64_t urgent;       /* the part of it that they need to live */
 	int64_t pending;      /* asked for and on its way */
-	int64_t idle; /* what donors could give beyond pending without falling below their demand */
+	int64_t idle; /* what donors could give beyond pending and still have what is barely enough */
 	int64_t granted;    /* of lacking, from what is free */
 	int64_t room;       /* free and kept for starts */
 	ptrdiff_t neediest; /* index, or -1 */
@@ -64,6 +66,7 @@ struct balloon_claim {
 	double weight; /* > 0 */
 	int64_t part;  /* result */
 	size_t index;
+	double fullness; /* of balloon_share_out: how far the amount may rise before it is full */
 };
 
 static inline int64_t balloon_min(int64_t a, int64_t b)
@@ -87,7 +90,7 @@ static inline int64_t balloon_tolerance(const struct balloon_guest *guest)
 	return balloon_max(guest->high / 128, 4 * MIB);
 }
 
-/* balloon_demand.c: what the guest needs, from its statistics. Sets need, margin, demand, signal. */
+/* balloon_demand.c: what the guest needs, from its statistics. Sets need, margin, demand, bare, signal. */
 void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *guest);
 
 /* balloon_answer.c: whether the guest follows what it was told. Sets plan->state, asked, donor; may accept what it took. */

@@ -38,9 +38,17 @@ static int64_t on_its_way(const struct balloon_guest *guest)
 	return expected ? balloon_max(guest->has - guest->target, 0) : 0;
 }
 
-static int64_t idle_bytes(const struct balloon_guest *guest)
+static int64_t above(const struct balloon_guest *guest, int64_t level)
 {
-	return guest->donor ? balloon_max(guest->target - guest->demand, 0) : 0;
+	return guest->donor ? balloon_max(guest->target - level, 0) : 0;
+}
+
+/* That it used more lately does not count any more. */
+static void settle_for_bare(struct balloon_guest *guest)
+{
+	guest->memory->peak_bytes = balloon_min(guest->memory->peak_bytes, guest->need);
+	guest->demand = balloon_min(guest->demand, guest->bare);
+	guest->margin = balloon_max(guest->demand - guest->need, 0);
 }
 
 /* Room that was reported as ready stays kept until its VM is listed; before that guests in need go first. */
@@ -61,7 +69,7 @@ void balloon_sum_up(struct balloon_cycle *cycle)
 		guest->target = guest->base;
 		note_lack(cycle, i);
 		cycle->pending += on_its_way(guest);
-		cycle->idle += idle_bytes(guest);
+		cycle->idle += above(guest, balloon_min(guest->demand, guest->bare));
 	}
 	cycle->granted = balloon_clamp(cycle->free - promised_room(cycle), 0, cycle->lacking);
 	cycle->room = balloon_clamp(
@@ -77,6 +85,7 @@ void balloon_squeeze(struct balloon_cycle *cycle)
 		struct balloon_guest *guest = &cycle->guests[i];
 		if (!guest->asked)
 			continue;
+		settle_for_bare(guest);
 		int64_t floor = guest->donor ? guest->low : balloon_min(guest->has, guest->demand);
 		left += guest->booked - floor;
 		cycle->claims[n++] = (struct balloon_claim){.index = i,
@@ -157,7 +166,7 @@ static void give_back(struct balloon_cycle *cycle)
 /* Gently while there is no hurry: all that is on its way and asked now is at most a step. */
 static int64_t may_give(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
 {
-	int64_t idle = idle_bytes(guest);
+	int64_t idle = above(guest, guest->demand);
 	if (cycle->memory->state >= BALLOON_SHORT)
 		return idle;
 	int64_t step = guest->high * cycle->policy->step_percent / 100;
@@ -166,9 +175,15 @@ static int64_t may_give(const struct balloon_cycle *cycle, const struct balloon_
 
 static double claim_weight(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
 {
-	double idle = (double)idle_bytes(guest), held = (double)guest->target;
+	double idle = (double)above(guest, guest->demand), held = (double)guest->target;
 	double tax = (double)balloon_clamp(cycle->policy->idle_tax_percent, 0, 95) / 100;
 	return (held - idle + idle / (1 - tax) + 1) / (double)guest->vm->shares;
+}
+
+/* What guests and the host itself lack beyond what is free and on its way. */
+static int64_t urgently_required(const struct balloon_cycle *cycle)
+{
+	return cycle->lacking - cycle->granted + balloon_max(-cycle->free, 0) - cycle->pending;
 }
 
 /* What has to be asked for, and for whom in the first place. */
@@ -184,23 +199,21 @@ static int64_t required(const struct balloon_cycle *cycle, enum balloon_reason *
 	return lacking + starts + pool - cycle->pending;
 }
 
-static void ask(
-        struct balloon_guest *guest, int64_t bytes, enum balloon_reason reason, ptrdiff_t peer)
+static void ask(struct balloon_cycle *cycle, struct balloon_guest *guest, int64_t bytes,
+        enum balloon_reason reason)
 {
 	guest->target -= bytes;
 	guest->plan->reason = reason;
-	guest->plan->peer = reason == BALLOON_GIVES_VM ? peer : -1;
+	guest->plan->peer = reason == BALLOON_GIVES_VM ? cycle->neediest : -1;
 	guest->plan->moved_bytes = balloon_max(guest->has - guest->target, bytes);
 	guest->memory->asked_for = (int)reason;
 }
 
-static void take(struct balloon_cycle *cycle)
+/* Asks the donors for so much in proportion to their claims; returns what they were asked for. */
+static int64_t ask_donors(struct balloon_cycle *cycle, int64_t wanted, enum balloon_reason reason)
 {
-	enum balloon_reason reason;
-	int64_t wanted = required(cycle, &reason);
 	size_t n = 0;
-	if (cycle->memory->state == BALLOON_RELAXED || wanted < MIB)
-		return;
+	int64_t asked = 0;
 	for (size_t i = 0; i < cycle->n; i++) {
 		const struct balloon_guest *guest = &cycle->guests[i];
 		int64_t cap = may_give(cycle, guest);
@@ -209,13 +222,31 @@ static void take(struct balloon_cycle *cycle)
 			        .index = i, .cap = cap, .weight = claim_weight(cycle, guest)};
 	}
 	balloon_share_out(cycle->claims, n, wanted);
-	for (size_t k = 0; k < n && wanted > 0; k++) {
+	for (size_t k = 0; k < n && asked < wanted; k++) {
 		int64_t whole = (cycle->claims[k].part + MIB - 1) / MIB * MIB;
 		int64_t part = balloon_min(whole, cycle->claims[k].cap / MIB * MIB);
-		wanted -= part;
+		asked += part;
 		if (part > 0)
-			ask(&cycle->guests[cycle->claims[k].index], part, reason, cycle->neediest);
+			ask(cycle, &cycle->guests[cycle->claims[k].index], part, reason);
 	}
+	return asked;
+}
+
+/* If what donors have above their demand is not enough for guests in need, what they used lately counts no more. */
+static void take(struct balloon_cycle *cycle)
+{
+	enum balloon_reason reason;
+	int64_t wanted = required(cycle, &reason), urgent = urgently_required(cycle);
+	if (cycle->memory->state == BALLOON_RELAXED || wanted < MIB)
+		return;
+	int64_t asked = ask_donors(cycle, wanted, reason);
+	if (urgent - asked < MIB)
+		return;
+	for (size_t i = 0; i < cycle->n; i++) {
+		if (above(&cycle->guests[i], cycle->guests[i].bare) > 0)
+			settle_for_bare(&cycle->guests[i]);
+	}
+	ask_donors(cycle, urgent - asked, reason);
 }
 
 void balloon_move(struct balloon_cycle *cycle)

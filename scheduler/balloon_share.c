@@ -8,9 +8,8 @@
 static int by_fullness(const void *a, const void *b)
 {
 	const struct balloon_claim *x = a, *y = b;
-	double left = (double)x->cap * y->weight, right = (double)y->cap * x->weight;
-	if (left != right)
-		return left < right ? -1 : 1;
+	if (x->fullness != y->fullness)
+		return x->fullness < y->fullness ? -1 : 1;
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
@@ -29,6 +28,7 @@ int64_t balloon_share_out(struct balloon_claim *claims, size_t n, int64_t amount
 		caps += claims[i].cap;
 		weights += claims[i].weight;
 		claims[i].part = 0;
+		claims[i].fullness = (double)claims[i].cap / claims[i].weight;
 	}
 	if (amount <= 0)
 		return 0;

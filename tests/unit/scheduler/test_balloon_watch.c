@@ -195,6 +195,41 @@ static void test_a_better_state_is_entered_one_step_at_a_time(void **state)
 	free(bed);
 }
 
+/* Issue 4: four guests of 512 MiB, 1.5 GiB for them; two fill memory at 32 MiB/s while two idle, and swap roles. */
+static void test_guests_that_swap_roles_have_what_they_need_in_time(void **state)
+{
+	(void)state;
+	struct bed *bed = bed_new(3 * GIB / 2);
+	for (int i = 0; i < 4; i++) {
+		bed_add(bed, 512 * MIB, 192 * MIB, 70 * MIB);
+		bed->guests[i].has = bed->guests[i].told = 384 * MIB;
+		bed->guests[i].rate = 256 * MIB;
+	}
+	bed_run(bed, 10);
+	for (int round = 0; round < 6; round++) {
+		for (int s = 0; s < 30; s++) {
+			for (int i = 0; i < 4; i++) {
+				int64_t *uses = &bed->guests[i].uses;
+				bool fills = (i / 2 + round) % 2 == 0;
+				*uses = !fills                         ? 70 * MIB
+				        : *uses < 400 * MIB - 32 * MIB ? *uses + 32 * MIB
+				                                       : 400 * MIB;
+			}
+			int64_t before = bed->memory.exceeded_cycles;
+			bed_step(bed);
+			assert_true(bed->memory.exceeded_cycles - before <= 1);
+			for (int i = 0; i < 4; i++) {
+				assert_true(bed->guests[i].has >= 192 * MIB);
+				assert_true(s < 10 || bed->guests[i].has >= bed->guests[i].uses);
+				assert_true(bed->memories[i].exceeded_cycles <= 2);
+			}
+			assert_true(bed->plan.state != BALLOON_CRITICAL);
+		}
+	}
+	assert_true(bed->memory.exceeded_cycles <= 2);
+	free(bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +242,7 @@ int main(void)
 	        cmocka_unit_test(
 	                test_a_guest_that_allowed_nothing_is_neither_throttled_nor_suspended),
 	        cmocka_unit_test(test_pressure_of_the_kernel_counts_only_where_memory_is_scarce),
+	        cmocka_unit_test(test_guests_that_swap_roles_have_what_they_need_in_time),
 	        cmocka_unit_test(test_a_better_state_is_entered_one_step_at_a_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
