@@ -79,7 +79,7 @@ void balloon_sum_up(struct balloon_cycle *cycle)
 /* More is needed than there is: every guest gets its floor, and what is left by shares. */
 void balloon_squeeze(struct balloon_cycle *cycle)
 {
-	int64_t left = cycle->usable - cycle->booked;
+	int64_t left = cycle->free;
 	size_t n = 0;
 	for (size_t i = 0; i < cycle->n; i++) {
 		struct balloon_guest *guest = &cycle->guests[i];
@@ -104,9 +104,10 @@ void balloon_squeeze(struct balloon_cycle *cycle)
 
 /* ---- who grows ---- */
 
-/* Whole MiB, and no crumbs while more is lacking. */
-static int64_t worth_telling(const struct balloon_guest *guest, int64_t part)
+/* Whole MiB of what there is; no crumbs while more is lacking. */
+static int64_t worth_telling(const struct balloon_guest *guest, int64_t bytes)
 {
+	int64_t part = balloon_min(bytes, guest->lacks);
 	bool crumb = part < guest->lacks && part < balloon_tolerance(guest);
 	return crumb ? 0 : part / MIB * MIB;
 }
@@ -121,10 +122,12 @@ static void grow(struct balloon_cycle *cycle)
 			        .weight = (double)cycle->guests[i].vm->shares};
 	}
 	balloon_share_out(cycle->claims, n, cycle->granted);
+	int64_t crumbs = 0; /* of one guest go to the next */
 	for (size_t k = 0; k < n; k++) {
 		struct balloon_guest *guest = &cycle->guests[cycle->claims[k].index];
-		int64_t part = worth_telling(guest, cycle->claims[k].part);
-		guest->plan->missing_bytes = guest->lacks - cycle->claims[k].part;
+		int64_t part = worth_telling(guest, cycle->claims[k].part + crumbs);
+		crumbs += cycle->claims[k].part - part;
+		guest->plan->missing_bytes = guest->lacks - part;
 		guest->target += part;
 		if (guest->plan->reason == BALLOON_EXCEEDS)
 			continue; /* that it took memory says more */

@@ -17,7 +17,7 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	struct sim_options options = {
-	        .hosts = 2, .hours = 24, .from = 0.8, .to = 3, .step = 0.2, .seed = 1};
+	        .hosts = 1, .hours = 24, .from = 0.8, .to = 3, .step = 0.2, .seed = 1};
 	struct sim_summary summary;
 	for (int i = 1; i < argc; i++) {
 		const char *word = argv[i];

@@ -78,7 +78,8 @@ struct sim_result {
 	double reclaimed, hosted; /* GiB x seconds: sizes less what guests have; sizes */
 	double idle;              /* GiB x seconds: sizes less what guests want */
 	double seconds;
-	double over_capacity, below_min; /* seconds; tells */
+	double over_capacity; /* seconds in which guests had more than the host though their programs would fit */
+	double below_min; /* tells */
 	double tells, starts;
 	double exceeding; /* cycles; known of Berth only */
 };

@@ -107,22 +107,27 @@ static void start_and_stop(
 	}
 }
 
+/* A host over its capacity swaps, and all of its guests suffer; if their programs would fit, the policy is to blame. */
 static void measure(struct sim_host *host)
 {
 	struct sim_result *result = &host->result;
-	int64_t taken = 0;
+	int64_t taken = 0, programs = 0, running = 0, lacking = 0;
 	for (size_t i = 0; i < host->n; i++) {
 		const struct sim_guest *guest = &host->guests[i];
 		if (!guest->running)
 			continue;
 		taken += guest->has;
-		result->guest_seconds += !guest->booting;
-		result->pressure_seconds += sim_guest_lacks(guest);
+		programs += guest->anon;
+		running += !guest->booting;
+		lacking += sim_guest_lacks(guest);
 		result->reclaimed += (double)(guest->size - guest->has) / (double)GIB;
 		result->idle += (double)(guest->size - guest->anon - guest->hot) / (double)GIB;
 		result->hosted += (double)guest->size / (double)GIB;
 	}
-	result->over_capacity += taken > host->total - host->own;
+	bool over = taken > host->total - host->own;
+	result->guest_seconds += (double)running;
+	result->pressure_seconds += (double)(over ? running : lacking);
+	result->over_capacity += over && programs <= host->total - host->own;
 	result->seconds++;
 }
 
