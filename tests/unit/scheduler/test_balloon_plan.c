@@ -42,6 +42,20 @@ static void test_free_memory_is_given_in_the_same_cycle(void **state)
 	free(bed);
 }
 
+static void test_little_for_many_is_given_to_some(void **state)
+{
+	(void)state;
+	struct bed *bed = bed_new(20 * GIB + 400 * MIB);
+	for (int i = 0; i < 20; i++) {
+		bed_add(bed, 4 * GIB, GIB / 2, GIB);
+		bed->guests[i].has = bed->guests[i].told = GIB;
+		bed->guests[i].deflates = false;
+	}
+	bed_step(bed);
+	assert_true(bed->plan.booked_bytes >= 20 * GIB + 350 * MIB);
+	free(bed);
+}
+
 static void test_steady_load_moves_nothing(void **state)
 {
 	(void)state;
@@ -268,6 +282,12 @@ static void test_less_on_the_host_is_less_to_give(void **state)
 	assert_int_equal(bed->plan.reason, BALLOON_BY_HOST);
 	assert_int_equal(bed->plan.free_bytes, 8 * MIB);
 	assert_true(bed->guests[1].has < 5 * GIB / 2);
+	bed->vms[0].rss_bytes = bed->vms[1].rss_bytes = GIB / 2; /* not touched yet, but promised */
+	bed->guests[0].uses = bed->guests[1].uses = 5 * GIB / 2;
+	bed->guests[0].deflates = bed->guests[1].deflates = false;
+	bed_run(bed, 5);
+	assert_int_equal(bed->plan.state, BALLOON_CRITICAL);
+	assert_true(bed->guests[1].has < 2 * GIB);
 	free(bed);
 }
 
@@ -306,6 +326,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_a_needy_guest_has_what_it_needs_after_two_cycles),
 	        cmocka_unit_test(test_free_memory_is_given_in_the_same_cycle),
+	        cmocka_unit_test(test_little_for_many_is_given_to_some),
 	        cmocka_unit_test(test_steady_load_moves_nothing),
 	        cmocka_unit_test(test_a_relaxed_host_squeezes_nobody_and_returns_memory),
 	        cmocka_unit_test(test_an_idle_guest_is_asked_gently_for_a_start),
