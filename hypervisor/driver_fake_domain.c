@@ -190,8 +190,9 @@ int fake_find_domain(
 	return rc;
 }
 
-static void fill_stats(const struct fake_domain *d, struct domain_stats *ret)
+static void fill_stats(const struct fake_domain *d, unsigned groups, struct domain_stats *ret)
 {
+	(void)groups;
 	int64_t ran_ns = clock_now_ns() - d->started_ns;
 	*ret = (struct domain_stats){.state = d->state,
 	        .cpu_time_ns = ran_ns / 10 * d->vcpus_current,
@@ -213,7 +214,8 @@ static void fill_stats(const struct fake_domain *d, struct domain_stats *ret)
 	memcpy(ret->id, d->id, sizeof(ret->id));
 }
 
-int fake_get_stats(struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e)
+int fake_get_stats(struct driver_connection *c, unsigned groups, struct domain_stats_list *ret_list,
+        struct err *e)
 {
 	int rc = fake_enter(c, "get_stats", NULL, e);
 	if (rc != 0)
@@ -225,7 +227,7 @@ int fake_get_stats(struct driver_connection *c, struct domain_stats_list *ret_li
 	void *d;
 	while (map_next(domains, &cursor, NULL, &d))
 		if (fake_domain_is_active(d))
-			fill_stats(d, &list.items[list.len++]);
+			fill_stats(d, groups, &list.items[list.len++]);
 	*ret_list = list;
 	fake_leave(c);
 	return 0;

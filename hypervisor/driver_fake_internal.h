@@ -204,7 +204,8 @@ int fake_get_domain(
         struct driver_connection *c, const char *id, struct domain_info *ret, struct err *e);
 int fake_find_domain(
         struct driver_connection *c, const char *name, char ret_id[UUID_TEXT_SIZE], struct err *e);
-int fake_get_stats(struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e);
+int fake_get_stats(struct driver_connection *c, unsigned groups, struct domain_stats_list *ret_list,
+        struct err *e);
 int fake_get_guest(
         struct driver_connection *c, const char *id, struct guest_info *ret, struct err *e);
 int fake_define(struct driver_connection *c, const char *xml, struct err *e);

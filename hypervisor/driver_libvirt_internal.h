@@ -65,8 +65,8 @@ int libvirt_domain_find(
 
 /* --- driver_libvirt_stats.c, driver_libvirt_guest.c --- */
 
-int libvirt_stats_get(
-        struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e);
+int libvirt_stats_get(struct driver_connection *c, unsigned groups,
+        struct domain_stats_list *ret_list, struct err *e);
 /* How long a call waits for an agent that does not answer. */
 #define AGENT_TIMEOUT_S 2
 int libvirt_guest_get(

@@ -32,6 +32,9 @@ void host_facts_done(struct host_facts *facts)
 		arch_done(&facts->archs[i]);
 	free(facts->archs);
 	free(facts->numa);
+	free(facts->host_cpus);
+	free(facts->hugepages);
+	free(facts->cpu_baseline);
 	free(facts->hostname);
 	free(facts->cpu_arch);
 	free(facts->cpu_model);
