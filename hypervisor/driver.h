@@ -109,7 +109,7 @@ enum stats_groups {
 
 /*
  * Live counters of a running domain; -1 where the hypervisor does not say or was not asked. The state always comes.
- * When QEMU is busy or hung, what only it knows is -1: balloon_current_bytes (but not _maximum and _rss) and vcpu_*.
+ * When QEMU is busy or hung, what only it knows is -1: all balloon_* but _current, as last heard, and _maximum.
  */
 struct domain_stats {
 	char id[UUID_TEXT_SIZE];
@@ -128,6 +128,8 @@ struct domain_stats {
 	int64_t block_read_bytes, block_write_bytes, block_read_requests, block_write_requests;
 	int64_t net_rx_bytes, net_tx_bytes;
 };
+/* Nothing is known. */
+void domain_stats_init(struct domain_stats *stats);
 struct domain_stats_list {
 	struct domain_stats *items; /* owned */
 	size_t len;
@@ -153,6 +155,8 @@ struct host_stats {
 	struct host_pressure memory_pressure, cpu_pressure;
 	bool is_local; /* the host is the machine that berthd runs on: PSI and swap are known */
 };
+
+void host_stats_init(struct host_stats *stats); /* nothing is known */
 
 /* The kernel's merging of equal pages; -1: not known. */
 enum ksm_run { KSM_RUN_UNKNOWN = -1, KSM_RUN_STOPPED, KSM_RUN_RUNNING, KSM_RUN_UNMERGE };

@@ -73,7 +73,7 @@ enum fake_balloon {
 };
 /*
  * The memory of a guest. Its balloon moves towards the target whenever somebody looks, by as much as the time since
- * allows; what the guest uses beyond its balloon it takes back at once with autodeflate, and else faults for.
+ * (clock_now_ms) allows; what the guest uses beyond its balloon it takes back at once with autodeflate, and else faults for.
  */
 struct fake_guest_memory {
 	int64_t used_bytes;        /* -1: half of what the balloon leaves */
@@ -90,8 +90,6 @@ int64_t fake_guest_get_target(const char *host, const char *id);
 int64_t fake_guest_get_current(const char *host, const char *id);
 /* A QEMU that does not answer: calls on this domain hang, and of its counters only those come that need no QEMU. */
 void fake_guest_set_hung(const char *host, const char *id, bool is_hung);
-/* Time for balloons: the real one until this is first called, from then on only what it adds. */
-void fake_host_advance(const char *host, int64_t ms);
 /* What the host needs beside its guests, and what its kernel says of pressure and KSM. */
 void fake_host_set_other_memory(const char *host, int64_t bytes);
 void fake_host_set_pressure(

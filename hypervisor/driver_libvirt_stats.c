@@ -67,13 +67,6 @@ static int64_t *counter_field(struct domain_stats *stats, const struct counter *
 	return (int64_t *)(void *)((char *)stats + counter->offset);
 }
 
-static void stats_init(struct domain_stats *stats)
-{
-	*stats = (struct domain_stats){.state = DOMAIN_UNKNOWN};
-	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-		*counter_field(stats, &counters[i]) = -1;
-}
-
 static int64_t value_of(const virTypedParameter *p)
 {
 	switch (p->type) {
@@ -121,7 +114,7 @@ static void add_counter(struct domain_stats *stats, const virTypedParameter *p)
 
 static void read_record(const virDomainStatsRecord *record, struct domain_stats *stats)
 {
-	stats_init(stats);
+	domain_stats_init(stats);
 	virDomainGetUUIDString(record->dom, stats->id);
 	for (int i = 0; i < record->nparams; i++) {
 		const virTypedParameter *p = &record->params[i];
@@ -137,7 +130,7 @@ static void read_record(const virDomainStatsRecord *record, struct domain_stats 
 static bool read_single(virDomainPtr domain, struct domain_stats *stats)
 {
 	virDomainInfo info;
-	stats_init(stats);
+	domain_stats_init(stats);
 	virDomainGetUUIDString(domain, stats->id);
 	if (virDomainGetInfo(domain, &info) < 0)
 		return false;
