@@ -97,6 +97,8 @@ int domain_xml_build_disk(
 int domain_xml_build_nic(
         const struct domain_config *config, size_t index, char **ret_xml, struct err *e);
 
+/* A DIMM for a running domain with NUMA nodes. Caller frees. */
+int domain_xml_build_dimm(int64_t bytes, char **ret_xml, struct err *e);
 /* The <disk> that a block copy writes to; it must exist. Caller frees. */
 int domain_xml_build_copy_target(const struct domain_source *source, char **ret_xml, struct err *e);
 /* The description of an external snapshot: disks[i] gets overlays[i]; other disks none; memory_path NULL: disk only.
