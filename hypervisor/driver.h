@@ -325,6 +325,7 @@ struct driver {
 	/*
 	 * Live changes; the persistent definition is changed by define. Each needs the domain's job: behind a
 	 * busy or hung one it waits (libvirt gives up after 30 s), so callers give the lane a deadline of a few seconds.
+	 * Those of memory answer ERR_BUSY at once when another call has had the domain for a second.
 	 */
 	/* The balloon's target; returns before the guest has moved. Never above what it booted with: ERR_INVALID. */
 	int (*set_memory_live)(
@@ -336,7 +337,8 @@ struct driver {
 	 * the guest uses it: balloon_available_bytes tells. ERR_UNSUPPORTED where the definition or the host cannot. */
 	int (*memory_grow_live)(
 	        struct driver_connection *c, const char *id, int64_t bytes, struct err *e);
-	/* Raising returns before the guest uses them, lowering waits for the guest to let go. */
+	/* Raising returns before the guest uses them. Lowering waits 5 s for each vCPU that the guest shall let go;
+	 * ERR_DEADLINE with the numbers when it keeps some. */
 	int (*set_vcpus_live)(
 	        struct driver_connection *c, const char *id, int count, struct err *e);
 	/* How many the guest itself has online, by its agent. */

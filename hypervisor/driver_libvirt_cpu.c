@@ -23,8 +23,9 @@ static bool add_range(struct cpu_map *map, long first, long last)
 	if (first > last || last >= CPUS_MAX)
 		return false;
 	for (long cpu = first; cpu <= last; cpu++) {
-		map->count += !VIR_CPU_USED(map->bytes, cpu);
-		VIR_USE_CPU(map->bytes, cpu);
+		unsigned char bit = (unsigned char)(1U << (cpu % 8));
+		map->count += !(map->bytes[cpu / 8] & bit);
+		map->bytes[cpu / 8] |= bit;
 	}
 	return true;
 }

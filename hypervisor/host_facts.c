@@ -96,14 +96,16 @@ static int read_cell_cpus(const xmlNode *cell, int node, struct topology *t)
 /* The first size is the ordinary one. */
 static void read_cell_pages(const xmlNode *cell, int node, struct topology *t)
 {
-	for (const xmlNode *it = xml_read_next(xml_read_child(cell, "pages")); it;
-	        it = xml_read_next(it)) {
+	bool is_first = true;
+	XML_FOR_EACH_CHILD(cell, "pages", it)
+	{
 		int64_t kib = xml_read_attribute_int(it, "size");
 		struct hugepage_pool pool = {.node = node,
 		        .page_bytes = kib < INT64_MAX / 1024 ? kib * 1024 : 0,
 		        .pages = xml_read_content_int(it)};
-		if (pool.pages > 0 && pool.page_bytes > 0)
+		if (!is_first && pool.pages > 0 && pool.page_bytes > 0)
 			VEC_PUSH(&t->hugepages, pool);
+		is_first = false;
 	}
 }
 
