@@ -386,6 +386,9 @@ static int check_fixed(const struct vm_row *row, const struct vm_spec *before,
 	        strcmp(wanted->host, row->host_id) != 0)
 		field_errors_add(errors, "immutable", "/host",
 		        "it runs on %s and cannot be moved by a change", row->host);
+	if (wanted->host_group && strcmp(wanted->host_group, row->host_group) != 0)
+		field_errors_add(errors, "immutable", "/host_group",
+		        "its host %s is in group %s", row->host, row->host_group);
 	if ((enum vm_power)wanted->desired_power != row->desired_power)
 		field_errors_add(errors, "immutable", "/desired_power",
 		        "is %s: use the verbs start, shutdown, stop, pause, resume, suspend",
