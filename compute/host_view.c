@@ -123,7 +123,7 @@ static void encode_facts(const struct host_full_row *full, int64_t reserved, str
 	json_decref(facts);
 }
 
-static int load_extra(const struct host_row *row, struct host_spec *ret_extra, struct err *e)
+int host_load_extra(const struct host_row *row, struct host_spec *ret_extra, struct err *e)
 {
 	struct field_errors errors = {0};
 	json_t *json = json_loads(row->spec, 0, NULL);
@@ -140,7 +140,7 @@ int host_encode(const struct host_full_row *full, struct json_writer *w, struct 
 	struct host_group_spec group CLEANUP(host_group_spec_done) = {0};
 	struct host_spec extra CLEANUP(host_spec_done) = {0};
 	int rc = host_group_load(full->group_spec, &group, e);
-	if (rc < 0 || (rc = load_extra(&full->row, &extra, e)) < 0)
+	if (rc < 0 || (rc = host_load_extra(&full->row, &extra, e)) < 0)
 		return rc;
 	json_object_begin(w);
 	encode_configuration(&full->row, &extra, w);

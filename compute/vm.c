@@ -69,6 +69,7 @@ struct vm_insert vm_row_from_spec(const struct vm_spec *spec, const char *spec_t
 	        .memory_bytes = spec->memory.size_bytes,
 	        .autostart_priority = spec->has_autostart ? spec->autostart.priority : -1,
 	        .deletion_protection = spec->deletion_protection,
+	        .copied = spec,
 	};
 }
 

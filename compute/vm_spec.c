@@ -119,7 +119,8 @@ static const struct field cpu_fields[] = {
                 .present = offsetof(struct vm_cpu, has_reservation),
                 .min = 0,
                 .max = 100,
-                .doc = "Guaranteed, in percent of each of its vCPUs: never overcommitted (default: 0, "
+                .doc = "Guaranteed, in percent of each of its vCPUs: never overcommitted (default: "
+                       "0, "
                        "dedicated: 100)"},
         {.name = "pinning",
                 .type = FIELD_ENUM,
@@ -343,10 +344,7 @@ static const struct field answer_fields[] = {
         {.name = "id", .type = FIELD_STRING, READ_ONLY, .doc = "UUID, also libvirt's"},
         {.name = "name", .type = FIELD_STRING, OF(name), .doc = "Unique name"},
         {.name = "host", .type = FIELD_STRING, OF(host), .doc = "The host's name"},
-        {.name = "host_group",
-                .type = FIELD_STRING,
-                OF(host_group),
-                .doc = "The host's group"},
+        {.name = "host_group", .type = FIELD_STRING, OF(host_group), .doc = "The host's group"},
         {.name = "managed",
                 .type = FIELD_BOOL,
                 READ_ONLY,

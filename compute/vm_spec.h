@@ -85,7 +85,7 @@ struct vm_placement_rule {
 	struct field_strings vms, hosts; /* names */
 	struct field_labels labels;      /* of VMs */
 	struct field_labels host_labels;
-	char *failure_domain;            /* JSON: true, false or a text */
+	char *failure_domain; /* JSON: true, false or a text */
 	bool hard;
 };
 
@@ -125,6 +125,7 @@ struct vm_spec {
 extern const struct field_table vm_config_fields; /* stored */
 extern const struct field_table vm_write_fields;  /* POST, PUT; the merge patch's result */
 extern const struct field_table vm_fields;        /* answers */
+extern const struct field_table vm_placement_table;
 
 void vm_spec_done(struct vm_spec *spec);
 struct vm_disk *vm_spec_disk(const struct vm_spec *spec, size_t i);

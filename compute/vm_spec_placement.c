@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/vm_spec_tables.h"
@@ -111,8 +112,8 @@ static void check_domain(
 		field_errors_add(errors, "bad_value", at, "%s", wrong);
 }
 
-static void check_itself(const struct vm_placement_rule *rule, const char *name, const char *pointer,
-        struct field_errors *errors)
+static void check_itself(const struct vm_placement_rule *rule, const char *name,
+        const char *pointer, struct field_errors *errors)
 {
 	for (size_t i = 0; name && i < rule->vms.len; i++) {
 		char at[160];

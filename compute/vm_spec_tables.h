@@ -5,6 +5,5 @@
 #include "compute/vm_spec.h"
 
 extern const struct field_table vm_disk_table, vm_nic_table;
-extern const struct field_table vm_placement_table;
 extern const struct field_table vm_cloud_init_table;       /* stored and answered */
 extern const struct field_table vm_cloud_init_write_table; /* with the password */

@@ -2,7 +2,7 @@
 /*
  * Changing a VM's configuration.
  *
- *  the transaction: new spec, new volumes ("creating"), MACs, operation (if the host has work)
+ *  the transaction: new spec, new volumes ("creating"), MACs, what it holds on its host, operation (if that has work)
  *     -> images    wait for the copies of images
  *     -> volumes   files of added disks                          undo: delete them
  *     -> seed      cloud-init's data
@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "compute/room.h"
 #include "compute/vm_call.h"
 #include "compute/vm_change.h"
 #include "compute/vm_jobs.h"
@@ -27,7 +28,6 @@
 #include "compute/vm_seed.h"
 #include "compute/vm_volumes.h"
 #include "network/mac.h"
-#include "scheduler/admission.h"
 
 #define CONFIRM_AGAIN_MS 500
 #define CONFIRM_TRIES    60
@@ -317,6 +317,9 @@ static int restore_spec(struct db *db, const struct operation *op, struct err *e
 	char *pending CLEANUP(cleanup_free) = vm_change_pending(now.active_spec, before);
 	rc = vm_store_set_spec(db, id, &row, pending, e);
 	if (rc == 0)
+		rc = room_change(db, vms_of(op)->config.services->room, id, now.host_id, &spec,
+		        ROOM_INSIST, e);
+	if (rc == 0)
 		rc = vm_volumes_own(db, id, now.host_id, &spec, e);
 	if (rc == 0)
 		rc = vm_store_set_macs(db, id, &spec, e);
@@ -452,20 +455,6 @@ static int inherit(
 	return errors->len > n ? ERR_INVALID : 0;
 }
 
-static int check_room(
-        struct db *db, const struct vm_row *row, const struct vm_spec *wanted, struct err *e)
-{
-	struct host_row host CLEANUP(host_row_done) = {0};
-	int rc = host_store_get(db, row->host_id, &host, e);
-	struct admission_host room;
-	if (rc == 0)
-		rc = host_store_get_admission(db, &host, &room, e);
-	if (rc < 0)
-		return rc;
-	int64_t most = wanted->cpu.has_max ? wanted->cpu.max : wanted->cpu.count;
-	return admission_check(&room, most, wanted->memory.size_bytes, e);
-}
-
 static int write_spec(struct db *db, const struct vm_row *row, const struct vm_spec *wanted,
         const char *text, struct err *e)
 {
@@ -506,6 +495,9 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 		rc = vm_store_choose_macs(db, wanted, e);
 	if (rc == 0 && !row->adopted)
 		rc = vm_spec_check(wanted, &vms->config.rules, errors);
+	if (rc == 0)
+		rc = room_change(db, vms->config.services->room, row->id, row->host_id, wanted,
+		        ROOM_ASK, e);
 	if (rc < 0)
 		return rc;
 	str_replace(&wanted->name, row->name);
@@ -517,8 +509,6 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	rc = check_adopted(row, e);
 	if (rc == 0)
 		rc = vm_check_host(request, db, row->host_id, e);
-	if (rc == 0)
-		rc = check_room(db, row, wanted, e);
 	json_t *wait_for CLEANUP(cleanup_json) = json_array();
 	const struct vm_claim claim = {
 	        .vms = vms,

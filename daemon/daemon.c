@@ -182,7 +182,8 @@ static void start_compute(struct daemon *d)
 	        .writer = d->writer,
 	        .readers = d->readers,
 	        .directory = d->directory,
-	        .bulk = d->bulk};
+	        .bulk = d->bulk,
+	        .room = d->app.room = d->room = room_new()};
 	d->services.engine = d->engine = operation_engine_new(d->loop, d->writer, &d->services);
 	const struct hosts_config hosts_config = {
 	        .loop = d->loop,
@@ -226,7 +227,9 @@ static int load_records(struct db *db, void *arg, struct err *e)
 	int rc = pool_ensure_default(db, d->options->pool_path, e);
 	if (rc == 0 && d->options->local_host)
 		rc = hosts_register_local(db, d->hosts, e);
-	return rc < 0 ? rc : hosts_load(d->hosts, db, e);
+	if (rc == 0)
+		rc = hosts_load(d->hosts, db, e);
+	return rc < 0 ? rc : room_upgrade(db, e);
 }
 
 static int start_records(struct daemon *d, struct err *e)
