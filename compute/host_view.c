@@ -87,13 +87,38 @@ static void encode_memory(const struct host_full_row *full, int64_t reserved, st
 	json_object_end(w);
 }
 
-static void encode_allocation(const struct host_allocation *allocation, struct json_writer *w)
+/* What may be held at most, and what of that is left, by the group's mode. */
+static void encode_limit(const struct host_full_row *full, const struct host_group_spec *group,
+        struct json_writer *w)
 {
+	const struct host_allocation *held = &full->allocation;
+	bool is_ratio = group->overcommit.mode == OVERCOMMIT_RATIO;
+	bool is_balloon = group->overcommit.mode == OVERCOMMIT_BALLOON;
+	int64_t usable = full->row.memory_bytes - group->host_reserve.memory_bytes;
+	int64_t limit = usable < 0 ? 0 : usable;
+	if (is_ratio)
+		limit = (int64_t)((double)limit * group->overcommit.memory_ratio);
+	int64_t left = limit - (is_balloon ? held->starting_bytes : held->configured_bytes);
+	json_member_int(w, "limit_bytes", limit);
+	json_member_int(w, "free_bytes", left > 0 ? left : 0);
+}
+
+static void encode_allocation(const struct host_full_row *full, const struct host_group_spec *group,
+        struct json_writer *w)
+{
+	const struct host_allocation *allocation = &full->allocation;
 	json_key(w, "allocation");
 	json_object_begin(w);
 	json_member_int(w, "vms", allocation->vms);
 	json_member_int(w, "vcpus", allocation->vcpus);
 	json_member_int(w, "memory_bytes", allocation->memory_bytes);
+	json_member_int(w, "held_vms", allocation->held);
+	json_member_int(w, "held_vcpus", allocation->held_vcpus);
+	json_member_int(w, "held_bytes", allocation->configured_bytes);
+	json_member_int(w, "guaranteed_bytes", allocation->guaranteed_bytes);
+	json_member_int(w, "booked_bytes", allocation->booked_bytes);
+	json_member_int(w, "overhead_bytes", allocation->overhead_bytes);
+	encode_limit(full, group, w);
 	json_object_end(w);
 }
 
@@ -145,7 +170,7 @@ int host_encode(const struct host_full_row *full, struct json_writer *w, struct 
 	json_object_begin(w);
 	encode_configuration(&full->row, &extra, w);
 	encode_facts(full, group.host_reserve.memory_bytes, w);
-	encode_allocation(&full->allocation, w);
+	encode_allocation(full, &group, w);
 	json_member_time(w, "created_at", full->row.created_at);
 	json_member_int(w, "version", full->row.version);
 	json_object_end(w);

@@ -69,7 +69,7 @@ static void mark(struct room *room, struct db *db, enum room_mark what, const ch
 static void mark_hosts(struct room *room, struct db *db)
 {
 	size_t cursor = 0;
-	const struct inventory_host *host;
+	const struct inventory_host *host = NULL;
 	while (room->decide.inventory &&
 	        (host = inventory_next_host(room->decide.inventory, &cursor)))
 		mark(room, db, ROOM_MARK_HOST, host->id);
@@ -206,7 +206,7 @@ static int find_host(const struct room *room, const char *host_id,
 static int explain(const struct room *room, const struct inventory_host *host,
         const struct placement_request *request, struct err *e)
 {
-	int rc = admission_check(
+	int rc = admission_admit(
 	        room->decide.inventory, host, &request->asked, request->vm_id, NULL, e);
 	return rc < 0 ? rc : placement_check(&room->places, e);
 }
@@ -233,7 +233,7 @@ static struct room_granted waiting(const struct room *room, const struct invento
 int room_grant(struct db *db, struct room *room, const char *vm_id, const char *host_id,
         const struct vm_spec *spec, struct room_granted *ret_granted, struct err *e)
 {
-	const struct inventory_host *host;
+	const struct inventory_host *host = NULL;
 	struct room_row row CLEANUP(room_row_done) = {0};
 	struct room_request request CLEANUP(room_request_done) = {0};
 	bool found = false;
@@ -295,14 +295,14 @@ static int check_possible(const struct room *room, const struct inventory_host *
 	struct reservation asked = room_reservation(spec, RESERVATION_STARTING);
 	admission_decide(room->decide.inventory, host, &asked, vm_id, &admission);
 	return admission.is_never
-	               ? admission_check(room->decide.inventory, host, &asked, vm_id, NULL, e)
+	               ? admission_admit(room->decide.inventory, host, &asked, vm_id, NULL, e)
 	               : 0;
 }
 
 int room_change(struct db *db, struct room *room, const char *vm_id, const char *host_id,
         const struct vm_spec *spec, enum room_insist insist, struct err *e)
 {
-	const struct inventory_host *host;
+	const struct inventory_host *host = NULL;
 	struct room_row row CLEANUP(room_row_done) = {0};
 	bool found = false;
 	int rc = room_cache_refresh(&room->decide, db, e);
@@ -319,6 +319,6 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 	row.held = before.state == RESERVATION_STARTING ? cover(&before, &asked)
 	                                                : follow_running(&before, spec);
 	if (insist == ROOM_ASK && grows(&before, &row.held))
-		rc = admission_check(room->decide.inventory, host, &row.held, vm_id, NULL, e);
+		rc = admission_admit(room->decide.inventory, host, &row.held, vm_id, NULL, e);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }

@@ -29,6 +29,11 @@ void vm_register_kinds(struct operation_engine *engine)
 		operation_engine_register(engine, &vm_verb_kinds[verb]);
 }
 
+int vms_check_spec(const struct vms *vms, const struct vm_spec *spec, struct field_errors *errors)
+{
+	return vm_spec_check(spec, &vms->config.rules, errors);
+}
+
 struct vms *vms_of(const struct operation *op)
 {
 	const struct operation_services *services = operation_context(op);

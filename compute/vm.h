@@ -34,7 +34,8 @@ struct vm_room_need {
 	void *done_arg;
 };
 struct vm_room_gate {
-	void (*wait)(void *arg, const struct vm_room_need *need); /* NULL: every guest boots at once */
+	void (*wait)(
+	        void *arg, const struct vm_room_need *need); /* NULL: every guest boots at once */
 	/* The VM's operation was cancelled: its wait, if there is one, ends with ERR_CANCELLED. */
 	void (*cancel)(void *arg, const char *vm_id);
 	void *arg;
@@ -58,6 +59,9 @@ struct vm_request {
 	const char *requested_by, *request_id;
 	int64_t wait_ms; /* -1: the host must be available now; else how long to wait for it */
 };
+
+/* vm_spec_check by the daemon's rules. Any thread. */
+int vms_check_spec(const struct vms *vms, const struct vm_spec *spec, struct field_errors *errors);
 
 /* ---- mutations: writer thread, inside a job; errors' pointers name the member ---- */
 int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/host_group_store.h"
+#include "compute/quota.h"
 #include "compute/room.h"
 #include "compute/vm_call.h"
 #include "compute/vm_jobs.h"
@@ -153,15 +154,14 @@ static int find_group(struct db *db, const char *name, struct where *where, stru
 	struct host_group_row group CLEANUP(host_group_row_done) = {0};
 	int rc = host_group_store_get(db, name, &group, e);
 	if (rc == ERR_NOT_FOUND)
-		return err_set_at(e, ERR_REFERENCE, "/host_group",
-		        "there is no host group named %s", name);
+		return err_set_at(
+		        e, ERR_REFERENCE, "/host_group", "there is no host group named %s", name);
 	if (rc == 0)
 		uuid_text_copy(where->group_id, group.id);
 	return rc;
 }
 
-static int find_host(
-        struct db *db, const struct vm_spec *spec, struct where *where, struct err *e)
+static int find_host(struct db *db, const struct vm_spec *spec, struct where *where, struct err *e)
 {
 	struct host_row host CLEANUP(host_row_done) = {0};
 	int rc = host_store_get(db, spec->host, &host, e);
@@ -269,8 +269,9 @@ static int start(struct db *db, struct vms *vms, const struct vm_spec *spec,
 	        "seed", (int)seed, "wait_for", claim->wait_for);
 	if (starts)
 		rc = vm_room_grant(db, vms, &row, spec, input, e);
-	return rc < 0 ? rc : vm_create_operation(
-	        db, vms, &row, "vm.create", input, claim->request, ret_operation, e);
+	return rc < 0 ? rc
+	              : vm_create_operation(db, vms, &row, "vm.create", input, claim->request,
+	                        ret_operation, e);
 }
 
 int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,
@@ -302,5 +303,8 @@ int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,
 	};
 	bool seed = false;
 	rc = insert_all(db, spec, &host, &claim, &seed, e);
+	const struct quota_usage more = quota_of_spec(spec);
+	if (rc == 0)
+		rc = quota_check(db, &spec->labels, &more, QUOTA_WRITTEN, e);
 	return rc < 0 ? rc : start(db, vms, spec, &claim, seed, ret_operation, e);
 }

@@ -252,8 +252,8 @@ static int decide(struct db *db, const struct vm_observation *seen, const struct
 /* ---- what it holds ---- */
 
 /* `row` is NULL where the VM of that name is not the one we look after. */
-static int observe_room(struct db *db, const struct vm_observation *seen, const struct vm_row *row,
-        struct err *e)
+static int observe_room(
+        struct db *db, const struct vm_observation *seen, const struct vm_row *row, struct err *e)
 {
 	if (!seen->gone && seen->state == DOMAIN_UNKNOWN)
 		return 0;

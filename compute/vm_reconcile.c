@@ -349,8 +349,8 @@ static int check_agreement(struct db *db, const struct listing *listing, const s
 	*ret_agrees = agrees(row, info);
 	if (!*ret_agrees)
 		return 0;
-	return room_agrees(db, row->id, listing->host_id, !domain_state_is_off(info->state),
-	        ret_agrees, e);
+	return room_agrees(
+	        db, row->id, listing->host_id, !domain_state_is_off(info->state), ret_agrees, e);
 }
 
 /* After the host was down the power is unknown until the listing tells it, so that nothing stale is shown; what follows

@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "compute/quota.h"
 #include "compute/room.h"
 #include "compute/vm_call.h"
 #include "compute/vm_change.h"
@@ -390,8 +391,8 @@ static int check_fixed(const struct vm_row *row, const struct vm_spec *before,
 		field_errors_add(errors, "immutable", "/host",
 		        "it runs on %s and cannot be moved by a change", row->host);
 	if (wanted->host_group && strcmp(wanted->host_group, row->host_group) != 0)
-		field_errors_add(errors, "immutable", "/host_group",
-		        "its host %s is in group %s", row->host, row->host_group);
+		field_errors_add(errors, "immutable", "/host_group", "its host %s is in group %s",
+		        row->host, row->host_group);
 	if ((enum vm_power)wanted->desired_power != row->desired_power)
 		field_errors_add(errors, "immutable", "/desired_power",
 		        "is %s: use the verbs start, shutdown, stop, pause, resume, suspend",
@@ -455,14 +456,17 @@ static int inherit(
 	return errors->len > n ? ERR_INVALID : 0;
 }
 
-static int write_spec(struct db *db, const struct vm_row *row, const struct vm_spec *wanted,
-        const char *text, struct err *e)
+static int write_spec(struct db *db, const struct vm_row *row, const struct vm_spec *before,
+        const struct vm_spec *wanted, const char *text, struct err *e)
 {
+	const struct quota_usage more = quota_more(before, wanted);
 	const struct vm_insert insert = vm_row_from_spec(wanted, text);
 	char *pending CLEANUP(cleanup_free) = vm_change_pending(row->active_spec, text);
 	int rc = vm_store_set_spec(db, row->id, &insert, pending, e);
 	if (rc == 0)
 		rc = vm_store_set_macs(db, row->id, wanted, e);
+	if (rc == 0)
+		rc = quota_check(db, &wanted->labels, &more, QUOTA_WRITTEN, e);
 	return rc < 0 ? rc : vm_add_change(db, "updated", row->id, row->name, e);
 }
 
@@ -496,16 +500,17 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	if (rc == 0 && !row->adopted)
 		rc = vm_spec_check(wanted, &vms->config.rules, errors);
 	if (rc == 0)
-		rc = room_change(db, vms->config.services->room, row->id, row->host_id, wanted,
-		        ROOM_ASK, e);
+		rc = room_change(
+		        db, vms->config.services->room, row->id, row->host_id, wanted, ROOM_ASK, e);
 	if (rc < 0)
 		return rc;
 	str_replace(&wanted->name, row->name);
 	char *proposed CLEANUP(cleanup_free) = vm_spec_store(wanted);
 	bool needs_host = vm_change_needs_host(row->spec, proposed) || wanted->cloud_init.password;
 	if (!needs_host)
-		return str_equal(proposed, row->spec) ? 0
-		                                      : write_spec(db, row, wanted, proposed, e);
+		return str_equal(proposed, row->spec)
+		               ? 0
+		               : write_spec(db, row, &before, wanted, proposed, e);
 	rc = check_adopted(row, e);
 	if (rc == 0)
 		rc = vm_check_host(request, db, row->host_id, e);
@@ -526,7 +531,7 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	if (rc < 0)
 		return rc;
 	char *text CLEANUP(cleanup_free) = vm_spec_store(wanted);
-	rc = write_spec(db, row, wanted, text, e);
+	rc = write_spec(db, row, &before, wanted, text, e);
 	if (rc < 0)
 		return rc;
 	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:I, s:b, s:O}", "before", row->spec,

@@ -243,7 +243,7 @@ static int finish_verb(struct db *db, const struct operation *op, enum operation
 #define VERB_KIND(kind_name, verb, job_name)                                                       \
 	{                                                                                          \
 		.name = kind_name, .steps = verb##_steps, .n_steps = ARRAY_LEN(verb##_steps),      \
-		.finish = finish_verb, .on_cancel = vm_room_cancel, VM_JOB(job_name)                                            \
+		.finish = finish_verb, .on_cancel = vm_room_cancel, VM_JOB(job_name)               \
 	}
 
 const struct operation_kind vm_verb_kinds[VM_VERBS] = {

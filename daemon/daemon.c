@@ -27,6 +27,7 @@
 #include "base/str.h"
 #include "compute/freeze_guard.h"
 #include "compute/host.h"
+#include "compute/room.h"
 #include "compute/snapshot.h"
 #include "compute/snapshot_group.h"
 #include "compute/snapshot_policy.h"
@@ -74,6 +75,7 @@ struct daemon {
 	struct hosts_callbacks vms_callbacks;
 	struct pool_monitor *pool_monitor;
 	struct images *images;
+	struct room *room;
 	struct app app;
 	struct metrics_sources metrics;
 	struct server *server;
@@ -508,6 +510,7 @@ void daemon_free(struct daemon *d)
 	loop_free(d->loop);
 	readers_free(d->readers);
 	writer_free(d->writer);
+	room_free(d->room);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
 	free(d->boot_directories);
