@@ -177,11 +177,6 @@ struct holding admission_own_holding(
 	return own;
 }
 
-static int64_t most_vcpus(const struct reservation *r)
-{
-	return r->max_vcpus > r->vcpus ? r->max_vcpus : r->vcpus;
-}
-
 void admission_decide(const struct inventory *inv, const struct inventory_host *pub,
         const struct reservation *asked, const char *vm_id, struct admission *ret)
 {
@@ -191,7 +186,7 @@ void admission_decide(const struct inventory *inv, const struct inventory_host *
 	holding_subtract(&held, &own);
 	struct holding wanted = reservation_holding(asked);
 	struct host_limits limits = host_limits_get(host);
-	admission_weigh(&limits, &held, &own, &wanted, most_vcpus(asked), ret);
+	admission_weigh(&limits, &held, &own, &wanted, reservation_most_vcpus(asked), ret);
 	ret->total_bytes = pub->memory_bytes;
 	ret->reserved_bytes = host->group->pub.reserve_memory_bytes;
 	ret->hugepage_bytes = pub->hugepage_bytes;

@@ -24,13 +24,11 @@ enum inventory_host_state inventory_host_state_from_name(const char *name)
 	return INVENTORY_HOST_CONNECTING;
 }
 
-/* Takes item `i` out of a vector of pointers whose items know their place in `member`. */
-#define VEC_REMOVE_SWAPPING(v, i, member)                                                          \
-	do {                                                                                       \
-		size_t at_ = (i);                                                                  \
-		(v)->items[at_] = (v)->items[--(v)->len];                                          \
-		(v)->items[at_]->member = at_;                                                     \
-	} while (0)
+static int compare_hosts(const struct host_entry *a, const struct host_entry *b)
+{
+	int order = strcmp(a->pub.name, b->pub.name);
+	return order ? order : strcmp(a->pub.id, b->pub.id);
+}
 
 /* ---- groups ---- */
 
@@ -48,6 +46,7 @@ void inventory_put_group(struct inventory *inv, const struct inventory_group *gr
 	struct group_entry *g = map_get(inv->groups, pub.id);
 	if (!g) {
 		g = xcalloc(1, sizeof(*g));
+		g->slot = inv->group_list.len;
 		map_put(inv->groups, pub.id, g);
 		VEC_PUSH(&inv->group_list, g);
 	}
@@ -65,11 +64,9 @@ bool inventory_remove_group(struct inventory *inv, const char *id)
 	if (!g || g->hosts.len > 0)
 		return false;
 	map_remove(inv->groups, id);
-	for (size_t i = 0; i < inv->group_list.len; i++)
-		if (inv->group_list.items[i] == g) {
-			VEC_REMOVE(&inv->group_list, i);
-			break;
-		}
+	VEC_REMOVE(&inv->group_list, g->slot);
+	for (size_t i = g->slot; i < inv->group_list.len; i++)
+		inv->group_list.items[i]->slot = i;
 	group_free(g);
 	return true;
 }
@@ -83,13 +80,35 @@ static void vm_free(struct vm_entry *vm)
 	free(vm);
 }
 
+static void add_to_largest(struct host_entry *host, const struct vm_entry *vm)
+{
+	int64_t vcpus = reservation_most_vcpus(&vm->pub.reservation);
+	if (vm->holding.vms == 0)
+		return;
+	holding_maximize(&host->largest, &vm->holding);
+	if (vcpus > host->most_vcpus)
+		host->most_vcpus = vcpus;
+}
+
+static void find_largest(struct host_entry *host)
+{
+	host->largest = (struct holding){0};
+	host->most_vcpus = 0;
+	for (size_t i = 0; i < host->vms.len; i++)
+		add_to_largest(host, host->vms.items[i]);
+}
+
 static void remove_vm(struct inventory *inv, struct vm_entry *vm)
 {
 	struct host_entry *host = vm->host;
 	index_remove(inv, vm->links, vm->n_links);
 	holding_subtract(&host->held, &vm->holding);
-	VEC_REMOVE_SWAPPING(&host->vms, vm->index, index);
+	struct vm_entry *last = host->vms.items[--host->vms.len];
+	host->vms.items[vm->index] = last;
+	last->index = vm->index;
 	inv->n_vms--;
+	if (vm->holding.vms > 0)
+		find_largest(host);
 	vm_free(vm);
 }
 
@@ -104,6 +123,7 @@ static void add_vm(struct inventory *inv, struct host_entry *host, const struct 
 	vm->index = host->vms.len;
 	VEC_PUSH(&host->vms, vm);
 	holding_add(&host->held, &vm->holding);
+	add_to_largest(host, vm);
 	index_add_vm(inv, vm);
 	inv->n_vms++;
 }
@@ -159,33 +179,47 @@ bool inventory_set_host_vms(
 static void host_free(struct host_entry *host)
 {
 	VEC_DONE(&host->vms);
-	free(host->links);
 	free(host->reason);
 	free(host->texts);
 	free(host);
 }
 
-static void leave_group(struct host_entry *host)
-{
-	if (host->group)
-		VEC_REMOVE_SWAPPING(&host->group->hosts, host->group_index, group_index);
-}
+/* Both lists of hosts are kept in order, so that answers do not depend on who came first. */
+#define HOSTS_INSERT(v, host, member)                                                              \
+	do {                                                                                       \
+		size_t at_ = (v)->len;                                                             \
+		VEC_PUSH(v, host);                                                                 \
+		for (; at_ > 0 && compare_hosts(host, (v)->items[at_ - 1]) < 0; at_--) {           \
+			(v)->items[at_] = (v)->items[at_ - 1];                                     \
+			(v)->items[at_]->member = at_;                                             \
+		}                                                                                  \
+		(v)->items[at_] = (host);                                                          \
+		(host)->member = at_;                                                              \
+	} while (0)
 
-static void join_group(struct host_entry *host, struct group_entry *group)
+#define HOSTS_REMOVE(v, host, member)                                                              \
+	do {                                                                                       \
+		VEC_REMOVE(v, (host)->member);                                                     \
+		for (size_t at_ = (host)->member; at_ < (v)->len; at_++)                           \
+			(v)->items[at_]->member = at_;                                             \
+	} while (0)
+
+static void link_host(struct inventory *inv, struct host_entry *host, struct group_entry *group)
 {
 	host->group = group;
 	host->pub.group_id = group->pub.id;
-	host->group_index = group->hosts.len;
-	VEC_PUSH(&group->hosts, host);
+	HOSTS_INSERT(&inv->hosts, host, slot);
+	HOSTS_INSERT(&group->hosts, host, group_index);
+	index_add_host(inv, host);
 }
 
-static struct host_entry *host_new(struct inventory *inv, const char *id)
+static void unlink_host(struct inventory *inv, struct host_entry *host)
 {
-	struct host_entry *host = xcalloc(1, sizeof(*host));
-	map_put(inv->hosts_by_id, id, host);
-	host->slot = inv->hosts.len;
-	VEC_PUSH(&inv->hosts, host);
-	return host;
+	HOSTS_REMOVE(&inv->hosts, host, slot);
+	HOSTS_REMOVE(&host->group->hosts, host, group_index);
+	index_remove(inv, host->links, host->n_links);
+	free(host->links);
+	host->links = NULL;
 }
 
 static void set_reason(struct host_entry *host, const char *reason)
@@ -204,19 +238,18 @@ bool inventory_put_host(struct inventory *inv, const struct inventory_host *new_
 	struct inventory_host pub = *new_host;
 	void *texts = copy_host(&pub);
 	struct host_entry *host = map_get(inv->hosts_by_id, pub.id);
-	if (host)
-		index_remove(inv, host->links, host->n_links);
-	else
-		host = host_new(inv, pub.id);
-	leave_group(host);
+	if (host) {
+		unlink_host(inv, host);
+	} else {
+		host = xcalloc(1, sizeof(*host));
+		map_put(inv->hosts_by_id, pub.id, host);
+	}
 	void *old_texts = host->texts;
 	host->pub = pub;
 	host->texts = texts;
 	set_reason(host, pub.state_reason);
-	free(host->links);
 	free(old_texts);
-	join_group(host, group);
-	index_add_host(inv, host);
+	link_host(inv, host, group);
 	VEC_FOR_EACH (&host->vms, vm) {
 		(*vm)->pub.host_id = host->pub.id;
 	}
@@ -230,9 +263,7 @@ void inventory_remove_host(struct inventory *inv, const char *id)
 		return;
 	while (host->vms.len > 0)
 		remove_vm(inv, host->vms.items[host->vms.len - 1]);
-	index_remove(inv, host->links, host->n_links);
-	leave_group(host);
-	VEC_REMOVE_SWAPPING(&inv->hosts, host->slot, slot);
+	unlink_host(inv, host);
 	host_free(host);
 }
 

@@ -34,7 +34,8 @@ struct token {
 
 struct group_entry {
 	struct inventory_group pub;
-	VEC(struct host_entry *) hosts; /* in no order */
+	size_t slot;                    /* in inventory.group_list */
+	VEC(struct host_entry *) hosts; /* by name, then id */
 	void *texts;                    /* owned: the block of pub's texts */
 };
 
@@ -54,6 +55,8 @@ struct host_entry {
 	size_t slot;        /* in inventory.hosts */
 	size_t group_index; /* in group->hosts */
 	struct holding held;
+	struct holding largest;     /* of its VMs, each amount for itself */
+	int64_t most_vcpus;         /* of its VMs */
 	VEC(struct vm_entry *) vms; /* in no order; owned */
 	const struct token *domain; /* of its failure domain; hosts without one have their own */
 	struct link *links;         /* owned */
@@ -65,7 +68,7 @@ struct host_entry {
 struct inventory {
 	struct map *groups, *hosts_by_id, *tokens;
 	VEC(struct group_entry *) group_list;
-	VEC(struct host_entry *) hosts;
+	VEC(struct host_entry *) hosts; /* by name, then id */
 	size_t n_vms;
 	struct str word; /* scratch */
 };

@@ -88,3 +88,21 @@ void holding_subtract(struct holding *sum, const struct holding *h)
 	sum->dedicated_vcpus -= h->dedicated_vcpus;
 	sum->reserved_percent -= h->reserved_percent;
 }
+
+void holding_maximize(struct holding *largest, const struct holding *h)
+{
+	largest->vms = larger(largest->vms, h->vms);
+	largest->size_bytes = larger(largest->size_bytes, h->size_bytes);
+	largest->floor_bytes = larger(largest->floor_bytes, h->floor_bytes);
+	largest->start_bytes = larger(largest->start_bytes, h->start_bytes);
+	largest->booked_bytes = larger(largest->booked_bytes, h->booked_bytes);
+	largest->hugepage_bytes = larger(largest->hugepage_bytes, h->hugepage_bytes);
+	largest->shared_vcpus = larger(largest->shared_vcpus, h->shared_vcpus);
+	largest->dedicated_vcpus = larger(largest->dedicated_vcpus, h->dedicated_vcpus);
+	largest->reserved_percent = larger(largest->reserved_percent, h->reserved_percent);
+}
+
+int64_t reservation_most_vcpus(const struct reservation *r)
+{
+	return larger(r->vcpus, r->max_vcpus);
+}
