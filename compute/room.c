@@ -128,6 +128,16 @@ int room_look(struct room *room, struct db *db,
 	return rc < 0 ? rc : fn(arg, room->view.inventory, e);
 }
 
+int room_verify(struct db *db, struct room *room, bool *ret_same, struct err *e)
+{
+	struct room_cache fresh CLEANUP(room_cache_done) = {0};
+	int rc = room_cache_refresh(&room->decide, db, e);
+	if (rc == 0)
+		rc = room_cache_refresh(&fresh, db, e);
+	*ret_same = rc == 0 && room_cache_equals(&room->decide, &fresh);
+	return rc;
+}
+
 /* ---- choosing ---- */
 
 /* Too little room now is no reason against a VM that stays off: it holds nothing. */

@@ -71,6 +71,9 @@ int room_agrees(struct db *db, const char *vm_id, const char *host_id, bool has_
 /* Start-up: fills in what an earlier version did not write (labels, exact reservations). */
 int room_upgrade(struct db *db, struct err *e);
 
+/* Whether the writer's copy is what the rows say, read anew. For tests; slow. */
+int room_verify(struct db *db, struct room *room, bool *ret_same, struct err *e);
+
 /* ---- for readers: any thread but the writer ---- */
 
 /* Calls fn with an inventory as of now. `db` must not be inside a transaction: it could be older than what is marked. */

@@ -2,6 +2,8 @@
 /* Reading the inventory from the rows, all of it or what is stale. */
 #include "compute/room_cache.h"
 
+#include <string.h>
+
 #include "base/cleanup.h"
 #include "base/vec.h"
 #include "compute/host_group_store.h"
@@ -218,4 +220,52 @@ int room_cache_refresh(struct room_cache *cache, struct db *db, struct err *e)
 	room_marks_done(&cache->marks);
 	cache->marks.all = rc < 0;
 	return rc;
+}
+
+/* ---- comparing ---- */
+
+static bool same_hosts(const struct inventory *a, const struct inventory *b)
+{
+	size_t cursor = 0;
+	const struct inventory_host *host;
+	while ((host = inventory_next_host(a, &cursor))) {
+		const struct inventory_host *other = inventory_host(b, host->id);
+		const struct holding held = inventory_held(a, host->id);
+		const struct holding other_held = inventory_held(b, host->id);
+		if (!other || other->state != host->state ||
+		        other->memory_bytes != host->memory_bytes ||
+		        strcmp(other->group_id, host->group_id) != 0 ||
+		        memcmp(&held, &other_held, sizeof(held)) != 0)
+			return false;
+	}
+	return true;
+}
+
+static bool same_vms(
+        const struct inventory *a, const struct inventory *b, const struct inventory_host *host)
+{
+	size_t cursor = 0;
+	const struct inventory_vm *vm;
+	while ((vm = inventory_next_vm(a, host->id, &cursor))) {
+		const struct inventory_vm *other = inventory_vm(b, vm->id, host->id);
+		if (!other || strcmp(other->name, vm->name) != 0 ||
+		        other->labels.len != vm->labels.len || other->rules.len != vm->rules.len ||
+		        other->reservation.state != vm->reservation.state)
+			return false;
+	}
+	return true;
+}
+
+bool room_cache_equals(const struct room_cache *a, const struct room_cache *b)
+{
+	size_t cursor = 0;
+	const struct inventory_host *host;
+	if (inventory_count_hosts(a->inventory) != inventory_count_hosts(b->inventory) ||
+	        inventory_count_vms(a->inventory) != inventory_count_vms(b->inventory) ||
+	        !same_hosts(a->inventory, b->inventory))
+		return false;
+	while ((host = inventory_next_host(a->inventory, &cursor)))
+		if (!same_vms(a->inventory, b->inventory, host))
+			return false;
+	return true;
 }

@@ -26,5 +26,7 @@ struct room_cache {
 	struct room_marks marks;
 };
 void room_cache_done(struct room_cache *cache);
+/* Whether both say the same of every host and VM. */
+bool room_cache_equals(const struct room_cache *a, const struct room_cache *b);
 /* Reads all of it, or what is marked. After an error everything will be read again. */
 int room_cache_refresh(struct room_cache *cache, struct db *db, struct err *e);
