@@ -34,13 +34,13 @@ static void ask_versions(struct driver_connection *c, struct host_facts *facts)
 		facts->hypervisor_version = version;
 }
 
-/* Hosts whose capabilities have no NUMA cells still know their sum. */
+/* Also where capabilities have no NUMA cells; those were read when libvirtd started, and a host's memory can grow. */
 static void ask_node(struct driver_connection *c, struct host_facts *facts)
 {
 	virNodeInfo node;
 	if (virNodeGetInfo(c->libvirt, &node) < 0)
 		return;
-	if (facts->memory_bytes == 0)
+	if (node.memory > 0)
 		facts->memory_bytes = (int64_t)node.memory * 1024;
 	if (facts->threads == 0) {
 		facts->threads = (int)node.cpus;
