@@ -22,6 +22,27 @@ const char *host_choose_domain_type(
 	return host_facts_can_use_kvm(facts, architecture) ? "kvm" : "qemu";
 }
 
+/* Not answered: what room_load.c reads of each thread, and of huge pages. */
+static void store_topology(const struct host_facts *facts, struct json_writer *w)
+{
+	json_member_string(w, "cpu_baseline", facts->cpu_baseline);
+	json_key(w, "host_cpus");
+	json_array_begin(w);
+	for (size_t i = 0; i < facts->n_host_cpus; i++) {
+		const struct host_cpu *cpu = &facts->host_cpus[i];
+		json_object_begin(w);
+		json_member_int(w, "id", cpu->id);
+		json_member_int(w, "node", cpu->node);
+		json_member_int(w, "core", cpu->core);
+		json_object_end(w);
+	}
+	json_array_end(w);
+	int64_t bytes = 0;
+	for (size_t i = 0; i < facts->n_hugepages; i++)
+		bytes += facts->hugepages[i].page_bytes * facts->hugepages[i].pages;
+	json_member_int(w, "hugepage_bytes", bytes);
+}
+
 char *host_facts_store(const struct host_facts *facts)
 {
 	struct json_writer w = {0};
@@ -32,6 +53,7 @@ char *host_facts_store(const struct host_facts *facts)
 	        facts->cpu_arch ? host_choose_domain_type(facts, ACCELERATOR_AUTO, facts->cpu_arch)
 	                        : NULL;
 	json_member_string(&w, "auto_type", type);
+	store_topology(facts, &w);
 	json_object_end(&w);
 	return str_take(&w.out);
 }

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/field.h"
 #include "base/json_writer.h"
@@ -86,4 +87,37 @@ int room_cpus_choose(struct db *db, const struct inventory_host *host, const str
 	if (rc == 0)
 		row->cpus = room_cpus_format(&layout, spec->cpu.pinning == PINNING_DEDICATED);
 	return rc;
+}
+
+static char *set_text(const struct cpu_set *set)
+{
+	struct str text = {0};
+	cpu_set_format(set, &text);
+	return str_take(&text);
+}
+
+void room_pins_fill(const char *text, int64_t n_vcpus, struct room_pins *ret_pins)
+{
+	struct cpu_layout layout = {0};
+	if (!room_cpus_parse(text, &layout))
+		return;
+	ret_pins->is_dedicated = layout.vcpus > 0;
+	ret_pins->emulator = set_text(&layout.emulator);
+	ret_pins->nodes = set_text(&layout.nodes);
+	ret_pins->n_vcpus =
+	        (size_t)(ret_pins->is_dedicated && layout.vcpus < n_vcpus ? layout.vcpus : n_vcpus);
+	ret_pins->vcpus = xcalloc(ret_pins->n_vcpus, sizeof(char *));
+	for (size_t i = 0; i < ret_pins->n_vcpus; i++)
+		ret_pins->vcpus[i] = ret_pins->is_dedicated ? str_format("%d", layout.vcpu_cpu[i])
+		                                            : set_text(&layout.cpus);
+}
+
+void room_pins_done(struct room_pins *pins)
+{
+	for (size_t i = 0; i < pins->n_vcpus; i++)
+		free(pins->vcpus[i]);
+	free(pins->vcpus);
+	free(pins->emulator);
+	free(pins->nodes);
+	*pins = (struct room_pins){0};
 }

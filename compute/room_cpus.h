@@ -13,3 +13,13 @@ int room_cpus_choose(struct db *db, const struct inventory_host *host, const str
 /* The stored form (NULL: not pinned; caller frees), and back: false for what it is not, `vcpus` 0 for one that floats. Pure. */
 char *room_cpus_format(const struct cpu_layout *layout, bool is_dedicated);
 bool room_cpus_parse(const char *text, struct cpu_layout *ret_layout);
+
+/* The same in libvirt's words, for n_vcpus vCPUs. All owned; zero: not pinned. */
+struct room_pins {
+	char **vcpus; /* by number of the vCPU */
+	size_t n_vcpus;
+	char *emulator, *nodes;
+	bool is_dedicated;
+};
+void room_pins_fill(const char *text, int64_t n_vcpus, struct room_pins *ret_pins);
+void room_pins_done(struct room_pins *pins);

@@ -166,26 +166,33 @@ static int64_t integer(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-/* Nodes whose CPUs are listed; without the list nothing can be pinned. */
+static void add_cpus(struct cpu_node *node, const json_t *cpus)
+{
+	json_t *cpu;
+	size_t i;
+	node->cpus = xcalloc(json_array_size(cpus) + 1, sizeof(*node->cpus));
+	json_array_foreach(cpus, i, cpu) if (integer(cpu, "node") == node->id)
+	        node->cpus[node->n_cpus++] = (struct cpu_thread){
+	        .id = (int)integer(cpu, "id"),
+	        .core = (int)integer(cpu, "core"),
+	};
+}
+
+/* Without its single CPUs nothing can be pinned on a host. */
 static void add_nodes(struct load *load)
 {
-	json_t *item, *thread;
-	size_t i, j;
+	json_t *item;
+	size_t i;
+	const json_t *cpus = json_object_get(load->facts, "host_cpus");
+	load->host.hugepage_bytes = integer(load->facts, "hugepage_bytes");
+	if (json_array_size(cpus) == 0)
+		return;
 	json_array_foreach(
 	        json_object_get(json_object_get(load->facts, "cpu"), "numa_nodes"), i, item)
 	{
-		json_t *threads = json_object_get(item, "threads");
 		struct cpu_node node = {.id = (int)integer(item, "id"),
 		        .memory_bytes = integer(item, "memory_bytes")};
-		load->host.hugepage_bytes += integer(item, "hugepage_bytes");
-		if (json_array_size(threads) == 0)
-			continue;
-		node.cpus = xcalloc(json_array_size(threads), sizeof(*node.cpus));
-		json_array_foreach(threads, j, thread) node.cpus[node.n_cpus++] =
-		        (struct cpu_thread){
-		                .id = (int)integer(thread, "id"),
-		                .core = (int)integer(thread, "core"),
-		        };
+		add_cpus(&node, cpus);
 		VEC_PUSH(&load->nodes, node);
 	}
 	load->host.topology =

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "compute/room_wish.h"
 #include "compute/vm_spec_tables.h"
 
 #define OF(member) .offset = offsetof(struct vm_placement_rule, member)
@@ -112,20 +113,8 @@ static void check_domain(
 		field_errors_add(errors, "bad_value", at, "%s", wrong);
 }
 
-static void check_itself(const struct vm_placement_rule *rule, const char *name,
-        const char *pointer, struct field_errors *errors)
-{
-	for (size_t i = 0; name && i < rule->vms.len; i++) {
-		char at[160];
-		snprintf(at, sizeof(at), "%s/vms/%zu", pointer, i);
-		if (strcmp(rule->vms.items[i], name) == 0)
-			field_errors_add(errors, "bad_value", at,
-			        "is the VM itself: a rule is about other VMs");
-	}
-}
-
-static void check_rules(const struct field_list *rules, const char *member, const char *name,
-        struct field_errors *errors)
+static void check_rules(
+        const struct field_list *rules, const char *member, struct field_errors *errors)
 {
 	for (size_t i = 0; i < rules->len; i++) {
 		const struct vm_placement_rule *rule = vm_placement_rule_at(rules, i);
@@ -133,12 +122,18 @@ static void check_rules(const struct field_list *rules, const char *member, cons
 		snprintf(pointer, sizeof(pointer), "/placement/%s/%zu", member, i);
 		check_domain(rule, pointer, errors);
 		check_targets(rule, pointer, errors);
-		check_itself(rule, name, pointer, errors);
 	}
 }
 
+/* Each rule for itself, then whether all of them can hold together. */
 void vm_placement_check(const struct vm_spec *spec, struct field_errors *errors)
 {
-	check_rules(&spec->placement.affinity, "affinity", spec->name, errors);
-	check_rules(&spec->placement.anti_affinity, "anti_affinity", spec->name, errors);
+	struct room_rules rules CLEANUP(room_rules_done) = {0};
+	size_t before = errors->len;
+	check_rules(&spec->placement.affinity, "affinity", errors);
+	check_rules(&spec->placement.anti_affinity, "anti_affinity", errors);
+	if (errors->len > before)
+		return;
+	room_rules_fill(&spec->placement, &rules);
+	placement_check_rules(NULL, spec->name, &spec->labels, &rules.rules, errors);
 }
