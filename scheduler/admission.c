@@ -169,8 +169,8 @@ struct holding admission_own_holding(
 {
 	struct holding own = {0};
 	const struct token *t = vm_id ? index_find(inv, WORD_VM, vm_id) : NULL;
-	for (const struct link *link = t ? t->lists[LINK_VMS] : NULL; link; link = link->next) {
-		const struct vm_entry *vm = link->entry;
+	MEMBERS_FOR_EACH (t, LINK_VMS, member) {
+		const struct vm_entry *vm = member->entry;
 		if (vm->host == host && strcmp(vm->pub.id, vm_id) == 0)
 			own = vm->holding;
 	}

@@ -11,11 +11,10 @@
 /* Above the rounding of sums of weights. */
 #define MARGIN 1e-6
 
-static struct load counted_load(
-        const struct host_loss *l, const struct host_limits *limits, const struct holding *h)
+static struct load counted_load(const struct host_loss *l, const struct holding *h)
 {
 	enum overcommit_mode mode = l->group->pub.mode;
-	struct load load = load_of(limits, h);
+	struct load load = load_of(&l->unit, h);
 	if (mode == OVERCOMMIT_STRICT)
 		load.amount[LOAD_FLOOR] = 0;
 	if (mode == OVERCOMMIT_BALLOON)
@@ -27,6 +26,16 @@ void load_move(struct load *to, const struct load *what, int64_t times)
 {
 	for (int d = 0; d < LOAD_COUNT; d++)
 		to->amount[d] += what->amount[d] * times;
+}
+
+bool load_fits(const struct load *left, int64_t threads, const struct loss_item *item)
+{
+	if (item->vcpus > threads)
+		return false;
+	for (int d = 0; d < LOAD_COUNT; d++)
+		if (item->load.amount[d] > 0 && item->load.amount[d] > left->amount[d])
+			return false;
+	return true;
 }
 
 static void maximize(struct load *largest, const struct load *load)
@@ -43,8 +52,7 @@ bool loss_is_own(const struct host_loss *l, const struct vm_entry *vm)
 
 struct loss_item loss_item_of(const struct host_loss *l, const struct vm_entry *vm)
 {
-	struct host_limits limits = host_limits_get(vm->host);
-	return (struct loss_item){.load = counted_load(l, &limits, &vm->holding),
+	return (struct loss_item){.load = counted_load(l, &vm->holding),
 	        .vcpus = reservation_most_vcpus(&vm->pub.reservation),
 	        .vm = vm};
 }
@@ -66,10 +74,10 @@ static void add_bin(struct host_loss *l, const struct host_entry *host)
 	struct loss_bin bin = {
 	        .host = host,
 	        .threads = limits.threads,
-	        .load = counted_load(l, &limits, &host->held),
+	        .load = counted_load(l, &host->held),
 	        .absorbs = host->pub.state == INVENTORY_HOST_OK,
 	};
-	struct load largest = counted_load(l, &limits, &host->largest);
+	struct load largest = counted_load(l, &host->largest);
 	if (bin.absorbs)
 		find_free(&bin, &limits);
 	maximize(&l->largest, &largest);
@@ -80,10 +88,10 @@ static void add_bin(struct host_loss *l, const struct host_entry *host)
 
 static void leave_out_own(struct host_loss *l)
 {
-	for (struct link *link = l->own ? l->own->lists[LINK_VMS] : NULL; link; link = link->next) {
-		const struct vm_entry *vm = link->entry;
+	MEMBERS_FOR_EACH (l->own, LINK_VMS, member) {
+		const struct vm_entry *vm = member->entry;
 		/* An entry has two links on one word if its name is its id. */
-		bool is_by_id = link == &vm->links[0];
+		bool is_by_id = member->link == &vm->links[0];
 		if (vm->host->group != l->group || vm->holding.vms == 0 || !is_by_id)
 			continue;
 		struct loss_bin *bin = &l->bins.items[vm->host->group_index];
@@ -115,7 +123,6 @@ static void find_heaviest(struct host_loss *l)
 	l->heaviest = (struct load){{0}};
 	for (size_t i = 0; i < l->bins.len; i++)
 		maximize(&l->heaviest, &l->bins.items[i].load);
-	load_move(&l->heaviest, &l->item.load, 1);
 	l->dimensions = 0;
 	for (int d = 0; d < LOAD_COUNT; d++)
 		l->dimensions += l->heaviest.amount[d] > 0;
@@ -136,17 +143,24 @@ static void weigh(struct host_loss *l)
 {
 	find_heaviest(l);
 	l->weight_sum = 0;
-	l->first = l->second = LOSS_NOWHERE;
+	l->first = l->second = l->only_taker = LOSS_NOWHERE;
+	l->takers = 0;
 	l->free_sum = (struct load){{0}};
 	for (size_t i = 0; i < l->bins.len; i++) {
 		struct loss_bin *bin = &l->bins.items[i];
 		bin->weight = bin->absorbs ? weight_of(l, &bin->free, bin->threads) : 0;
 		l->weight_sum += bin->weight;
 		find_first_two(l, i);
+		if (bin->absorbs && load_fits(&bin->free, bin->threads, &l->item)) {
+			l->takers++;
+			l->only_taker = i;
+		}
 		for (int d = 0; d < LOAD_COUNT; d++)
 			if (bin->free.amount[d] > 0)
 				l->free_sum.amount[d] += bin->free.amount[d];
 	}
+	for (int d = 0; d < LOAD_COUNT; d++)
+		l->free_sum_inverse[d] = 1 / ((double)l->free_sum.amount[d] + 1);
 	l->is_settled = false;
 	l->order.len = 0;
 }
@@ -158,8 +172,10 @@ void host_loss_prepare(struct host_loss *l, const struct group_entry *group,
 	l->own = own;
 	l->item = *item;
 	l->bins.len = 0;
-	l->largest = item->load;
-	l->most_vcpus = item->vcpus;
+	l->largest = (struct load){{0}};
+	l->most_vcpus = 0;
+	if (group->hosts.len > 0)
+		l->unit = host_limits_get(group->hosts.items[0]);
 	for (size_t i = 0; i < group->hosts.len; i++)
 		add_bin(l, group->hosts.items[i]);
 	leave_out_own(l);
@@ -177,9 +193,8 @@ struct loss_item host_loss_item(const struct group_entry *group, const struct re
 	if (running.inflexible)
 		running.booked_bytes = running.size_bytes;
 	struct holding h = reservation_holding(&running);
-	struct host_limits limits = host_limits_get(group->hosts.items[0]);
-	return (struct loss_item){
-	        .load = counted_load(&l, &limits, &h), .vcpus = reservation_most_vcpus(r)};
+	l.unit = host_limits_get(group->hosts.items[0]);
+	return (struct loss_item){.load = counted_load(&l, &h), .vcpus = reservation_most_vcpus(r)};
 }
 
 void host_loss_done(struct host_loss *l)
@@ -188,6 +203,7 @@ void host_loss_done(struct host_loss *l)
 	VEC_DONE(&l->items);
 	VEC_DONE(&l->order);
 	VEC_DONE(&l->placed);
+	VEC_DONE(&l->in_the_way);
 	VEC_DONE(&l->left);
 }
 
@@ -200,7 +216,7 @@ static double weight_at(const struct host_loss *l, size_t i)
 
 static bool is_sufficient(const struct host_loss *l, double weight)
 {
-	return weight >= l->dimensions + MARGIN;
+	return l->dimensions == 0 || weight >= l->dimensions + MARGIN;
 }
 
 /* Both the loss of the host itself, with the item, and of any other. */
@@ -209,17 +225,20 @@ static bool surely_allows(const struct host_loss *l, size_t i)
 	const struct loss_bin *bin = &l->bins.items[i];
 	struct load left = bin->free;
 	load_move(&left, &l->item.load, -1);
+	bool item_finds_room = l->takers > 1 || (l->takers == 1 && l->only_taker != i);
 	double others = l->weight_sum - bin->weight;
 	double with_item = bin->absorbs ? weight_of(l, &left, bin->threads) : 0;
-	double lost = weight_at(l, l->first == i ? l->second : l->first);
-	return is_sufficient(l, others) && is_sufficient(l, others + with_item - lost);
+	/* The one that is lost with them; or that is set aside for the item. */
+	double missing = weight_at(l, l->first == i ? l->second : l->first);
+	return item_finds_room && is_sufficient(l, others - missing) &&
+	       is_sufficient(l, others + with_item - missing);
 }
 
 bool host_loss_allows(
         struct host_loss *l, const struct host_entry *host, const struct host_entry **ret_lost)
 {
 	size_t i = host->group_index;
-	if (l->dimensions == 0 || surely_allows(l, i))
+	if (surely_allows(l, i))
 		return true;
 	if (!l->is_settled)
 		loss_settle(l);
@@ -231,8 +250,11 @@ bool host_loss_allows(
 
 bool host_loss_survives(struct host_loss *l)
 {
+	maximize(&l->largest, &l->item.load); /* it is one of many now */
+	if (l->item.vcpus > l->most_vcpus)
+		l->most_vcpus = l->item.vcpus;
 	weigh(l);
-	if (l->dimensions == 0 || is_sufficient(l, l->weight_sum - weight_at(l, l->first)))
+	if (is_sufficient(l, l->weight_sum - weight_at(l, l->first)))
 		return true;
 	for (size_t i = 0; i < l->bins.len; i++)
 		if (!loss_pack(l, i, LOSS_NOWHERE))

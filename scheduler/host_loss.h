@@ -4,11 +4,13 @@
  * room counts, as what the VMs count for once they run; hosts that are not ok take nothing.
  *
  * It is vector bin packing, so exact answers cost too much. Three steps, the first that knows ends:
- *	sufficient	Of the free amount f of a host, first fit leaves less than m unused in some
- *			dimension before it refuses, m being the largest VM. With L the largest load
- *			of a host, w = min over dimensions of (f - m) / L is the share of all loads
- *			that it takes to fill it. If the w of the others sum up to the number of
- *			dimensions, no order of VMs can fill them all: everything is placed.
+ *	sufficient	Before first fit refuses a VM on a host with the free amounts f, more than
+ *			f - m is filled there in some dimension, m being the largest VM. With L the
+ *			largest load of a host, that is a share w = min over dimensions of
+ *			(f - m) / L of all that is to be placed. If the w of the others sum up to
+ *			the number of dimensions, no order of VMs can fill them all, so everything
+ *			finds room. The VM that is being placed is left out of m and L: it only
+ *			moves if its own host is lost, and then a host is set aside for it.
  *	necessary	In each dimension the others have as much free as the lost host holds.
  *	constructive	First fit, VMs by size, and a bounded number of steps back. What is not
  *			found in that many steps counts as not absorbed.
@@ -43,18 +45,23 @@ struct host_loss {
 	struct loss_item item;     /* what is to be placed */
 	VEC(struct loss_bin) bins; /* in the order of the group's hosts */
 	struct load free_sum;      /* of those that absorb */
-	struct load largest;       /* of one VM, each amount for itself */
-	struct load heaviest;      /* of one host's VMs and the item */
-	int64_t most_vcpus;        /* of one VM */
-	int dimensions;            /* that anything is held in */
+	double free_sum_inverse[LOAD_COUNT];
+	struct host_limits unit; /* of any host: what is the same in the whole group */
+	struct load largest;     /* of one VM, each amount for itself */
+	struct load heaviest;    /* of one host's VMs */
+	int64_t most_vcpus;      /* of one VM */
+	int dimensions;          /* that anything is held in */
 	double weight_sum;
 	size_t first, second;                 /* bins with the largest weights */
+	size_t takers;                        /* hosts where the item fits */
+	size_t only_taker;                    /* the last of them */
 	const struct host_entry *lost_anyway; /* not absorbed, wherever the item is placed */
 	/* Scratch of the packing. */
 	VEC(struct loss_item) items;
-	VEC(uint32_t) order;   /* bins, most free first */
-	VEC(uint32_t) placed;  /* item -> position in order */
-	VEC(struct load) left; /* by bin */
+	VEC(uint32_t) order;      /* bins, most free first */
+	VEC(uint32_t) placed;     /* item -> position in order */
+	VEC(uint32_t) in_the_way; /* bins that a packing leaves without room for the item */
+	VEC(struct load) left;    /* by bin; free, but for what is being packed */
 };
 
 #define LOSS_NOWHERE SIZE_MAX

@@ -5,6 +5,8 @@
 #include "scheduler/host_loss.h"
 
 void load_move(struct load *to, const struct load *what, int64_t times);
+/* What it does not ask for does not matter, even if more of it is held than there is. */
+bool load_fits(const struct load *left, int64_t threads, const struct loss_item *item);
 bool loss_is_own(const struct host_loss *l, const struct vm_entry *vm);
 struct loss_item loss_item_of(const struct host_loss *l, const struct vm_entry *vm);
 

@@ -14,7 +14,7 @@ static double size_of(const struct host_loss *l, const struct loss_item *item)
 {
 	double size = 0;
 	for (int d = 0; d < LOAD_COUNT; d++) {
-		double share = (double)item->load.amount[d] / ((double)l->free_sum.amount[d] + 1);
+		double share = (double)item->load.amount[d] * l->free_sum_inverse[d];
 		if (share > size)
 			size = share;
 	}
@@ -78,32 +78,20 @@ static void order_bins(struct host_loss *l)
 {
 	if (l->order.len > 0)
 		return; /* nothing was counted or prepared since */
-	for (uint32_t i = 0; i < l->bins.len; i++)
+	VEC_RESERVE(&l->left, l->bins.len);
+	l->left.len = l->bins.len;
+	for (uint32_t i = 0; i < l->bins.len; i++) {
+		l->left.items[i] = l->bins.items[i].free;
 		if (l->bins.items[i].absorbs)
 			VEC_PUSH(&l->order, i);
+	}
 	if (l->order.len > 1)
 		qsort_r(l->order.items, l->order.len, sizeof(*l->order.items), compare_bins, l);
 }
 
-static void reset_left(struct host_loss *l, size_t with_item)
-{
-	VEC_RESERVE(&l->left, l->bins.len);
-	l->left.len = l->bins.len;
-	for (size_t i = 0; i < l->bins.len; i++)
-		l->left.items[i] = l->bins.items[i].free;
-	if (with_item != LOSS_NOWHERE)
-		load_move(&l->left.items[with_item], &l->item.load, -1);
-}
-
 static bool fits(const struct host_loss *l, size_t bin, const struct loss_item *item)
 {
-	const struct load *left = &l->left.items[bin];
-	if (item->vcpus > l->bins.items[bin].threads)
-		return false;
-	for (int d = 0; d < LOAD_COUNT; d++)
-		if (item->load.amount[d] > 0 && item->load.amount[d] > left->amount[d])
-			return false;
-	return true;
+	return load_fits(&l->left.items[bin], l->bins.items[bin].threads, item);
 }
 
 /* The first position from `from` on that takes the item; order.len: none. */
@@ -134,6 +122,13 @@ static size_t first_position(const struct host_loss *l, size_t i)
 	return l->placed.items[i - 1];
 }
 
+static void undo(struct host_loss *l, size_t n_placed)
+{
+	for (size_t i = 0; i < n_placed; i++)
+		load_move(left_at(l, l->placed.items[i]), &l->items.items[i].load, 1);
+}
+
+/* On success all items are placed, and taken from what is left; on failure nothing is. */
 static bool search(struct host_loss *l, size_t lost)
 {
 	size_t steps_back = STEPS_BACK(l->order.len + 1), i = 0, from = 0;
@@ -146,8 +141,12 @@ static bool search(struct host_loss *l, size_t lost)
 			from = i < l->items.len ? first_position(l, i) : 0;
 			continue;
 		}
-		if (i == 0 || steps_back-- == 0)
+		if (i == 0)
 			return false;
+		if (steps_back-- == 0) {
+			undo(l, i);
+			return false;
+		}
 		from = l->placed.items[--i];
 		load_move(left_at(l, from), &l->items.items[i].load, 1);
 		from++;
@@ -169,31 +168,58 @@ static bool is_hopeless(const struct host_loss *l, size_t lost, size_t with_item
 	return false;
 }
 
-bool loss_pack(struct host_loss *l, size_t lost, size_t with_item)
+static void prepare(struct host_loss *l, size_t lost, size_t with_item)
 {
-	if (is_hopeless(l, lost, with_item))
-		return false;
 	collect_items(l, lost, with_item);
 	order_bins(l);
-	reset_left(l, with_item);
 	VEC_RESERVE(&l->placed, l->items.len);
-	return search(l, lost);
 }
 
-/* With all of the lost host's VMs moved, is there still room for the item where they went? */
-static void settle_where_it_is_in_the_way(struct host_loss *l, size_t lost)
+bool loss_pack(struct host_loss *l, size_t lost, size_t with_item)
 {
-	VEC(uint32_t) touched = {0};
+	bool is_elsewhere = with_item != LOSS_NOWHERE && with_item != lost;
+	if (is_hopeless(l, lost, with_item))
+		return false;
+	prepare(l, lost, with_item);
+	if (is_elsewhere)
+		load_move(&l->left.items[with_item], &l->item.load, -1);
+	bool is_packed = search(l, lost);
+	if (is_packed)
+		undo(l, l->items.len);
+	if (is_elsewhere)
+		load_move(&l->left.items[with_item], &l->item.load, 1);
+	return is_packed;
+}
+
+/* With all of the lost host's VMs moved, where is no room for the item any more? Those that are
+ * known not to take it are left out. */
+static bool find_in_the_way(struct host_loss *l, size_t lost)
+{
+	l->in_the_way.len = 0;
+	if (is_hopeless(l, lost, LOSS_NOWHERE))
+		return false;
+	prepare(l, lost, LOSS_NOWHERE);
+	if (!search(l, lost))
+		return false;
 	for (size_t i = 0; i < l->items.len; i++) {
 		uint32_t bin = l->order.items[l->placed.items[i]];
 		if (!l->bins.items[bin].not_with && !fits(l, bin, &l->item))
-			VEC_PUSH(&touched, bin);
+			VEC_PUSH(&l->in_the_way, bin);
 	}
-	VEC_FOR_EACH (&touched, bin) {
-		if (!l->bins.items[*bin].not_with && !loss_pack(l, lost, *bin))
-			l->bins.items[*bin].not_with = l->bins.items[lost].host;
+	undo(l, l->items.len);
+	return true;
+}
+
+static bool settle_loss(struct host_loss *l, size_t lost)
+{
+	if (!find_in_the_way(l, lost))
+		return false;
+	for (size_t i = 0; i < l->in_the_way.len; i++) {
+		struct loss_bin *bin = &l->bins.items[l->in_the_way.items[i]];
+		if (!bin->not_with && !loss_pack(l, lost, l->in_the_way.items[i]))
+			bin->not_with = l->bins.items[lost].host;
 	}
-	VEC_DONE(&touched);
+	return true;
 }
 
 void loss_settle(struct host_loss *l)
@@ -204,12 +230,21 @@ void loss_settle(struct host_loss *l)
 		bin->not_with = NULL;
 	}
 	for (size_t i = 0; i < l->bins.len; i++) {
-		if (!loss_pack(l, i, LOSS_NOWHERE)) {
+		if (!settle_loss(l, i)) {
 			l->lost_anyway = l->bins.items[i].host;
 			return;
 		}
-		settle_where_it_is_in_the_way(l, i);
 	}
+}
+
+static void add_homeless(
+        const struct host_loss *l, const struct loss_item *item, struct loss_homeless *homeless)
+{
+	const struct load *load = &item->load;
+	homeless->homeless++;
+	homeless->bytes +=
+	        load->amount[LOAD_SIZE] > 0 ? load->amount[LOAD_SIZE] : load->amount[LOAD_FLOOR];
+	homeless->vcpus += item->vm ? item->vm->pub.reservation.vcpus : l->item.vcpus;
 }
 
 bool host_loss_is_absorbed(struct host_loss *l, size_t lost, struct loss_homeless *ret_homeless)
@@ -217,20 +252,18 @@ bool host_loss_is_absorbed(struct host_loss *l, size_t lost, struct loss_homeles
 	*ret_homeless = (struct loss_homeless){.vms = l->bins.items[lost].host->held.vms};
 	if (loss_pack(l, lost, LOSS_NOWHERE))
 		return true;
-	collect_items(l, lost, LOSS_NOWHERE);
-	order_bins(l);
-	reset_left(l, LOSS_NOWHERE);
-	VEC_FOR_EACH (&l->items, item) {
+	prepare(l, lost, LOSS_NOWHERE);
+	for (size_t i = 0; i < l->items.len; i++) {
+		const struct loss_item *item = &l->items.items[i];
 		size_t position = find_position(l, item, lost, 0);
-		if (position < l->order.len) {
+		l->placed.items[i] = (uint32_t)position;
+		if (position < l->order.len)
 			load_move(left_at(l, position), &item->load, -1);
-			continue;
-		}
-		ret_homeless->homeless++;
-		ret_homeless->bytes += item->load.amount[LOAD_SIZE] > 0
-		                               ? item->load.amount[LOAD_SIZE]
-		                               : item->load.amount[LOAD_FLOOR];
-		ret_homeless->vcpus += item->vm ? item->vm->pub.reservation.vcpus : l->item.vcpus;
+		else
+			add_homeless(l, item, ret_homeless);
 	}
+	for (size_t i = 0; i < l->items.len; i++)
+		if (l->placed.items[i] < l->order.len)
+			load_move(left_at(l, l->placed.items[i]), &l->items.items[i].load, 1);
 	return ret_homeless->homeless == 0;
 }

@@ -131,8 +131,8 @@ static void add_vm(struct inventory *inv, struct host_entry *host, const struct 
 static struct vm_entry *find_vm(const struct inventory *inv, const char *id, const char *host_id)
 {
 	const struct token *t = index_find(inv, WORD_VM, id);
-	for (struct link *link = t ? t->lists[LINK_VMS] : NULL; link; link = link->next) {
-		struct vm_entry *vm = link->entry;
+	MEMBERS_FOR_EACH (t, LINK_VMS, member) {
+		struct vm_entry *vm = member->entry;
 		if (strcmp(vm->pub.id, id) == 0 &&
 		        (!host_id || strcmp(vm->pub.host_id, host_id) == 0))
 			return vm;

@@ -59,36 +59,44 @@ static struct token *token_get(struct inventory *inv)
 	return t;
 }
 
-static void link_to(struct link *link, struct token *token, enum link_list list)
+static void link_to(
+        struct link *link, struct token *token, enum link_list which, const struct member *member)
 {
-	struct link **head = &token->lists[list];
-	link->token = token;
-	link->next = *head;
-	link->previous = head;
-	if (link->next)
-		link->next->previous = &link->next;
-	*head = link;
+	struct member_list *list = &token->lists[which];
+	if ((list->len & (list->len - 1)) == 0) { /* full: its room is a power of two */
+		size_t room = list->len ? (size_t)list->len * 2 : 1;
+		list->items = xrealloc(list->items, room * sizeof(*list->items));
+	}
+	*link = (struct link){.token = token, .list = which, .index = list->len};
+	list->items[list->len] = *member;
+	list->items[list->len++].link = link;
 }
 
 static bool token_is_unused(const struct token *t)
 {
 	for (size_t i = 0; i < LINK_LISTS; i++)
-		if (t->lists[i])
+		if (t->lists[i].len > 0)
 			return false;
 	return true;
+}
+
+static void token_drop(struct inventory *inv, struct token *t)
+{
+	map_remove(inv->tokens, t->word);
+	for (size_t i = 0; i < LINK_LISTS; i++)
+		free(t->lists[i].items);
+	free(t);
 }
 
 void index_remove(struct inventory *inv, struct link *links, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct link *link = &links[i];
-		*link->previous = link->next;
-		if (link->next)
-			link->next->previous = link->previous;
-		if (!token_is_unused(link->token))
-			continue;
-		map_remove(inv->tokens, link->token->word);
-		free(link->token);
+		struct token *token = links[i].token;
+		struct member_list *list = &token->lists[links[i].list];
+		list->items[links[i].index] = list->items[--list->len];
+		list->items[links[i].index].link->index = links[i].index;
+		if (token_is_unused(token))
+			token_drop(inv, token);
 	}
 }
 
@@ -110,17 +118,17 @@ static struct link *link_rule(struct inventory *inv, struct vm_entry *vm, struct
 			spell(inv, WORD_VM, rule->names.items[i]);
 		else
 			spell_label(inv, WORD_VM_LABEL, &rule->labels.items[0]);
-		*link = (struct link){.entry = vm, .rule = rule};
-		link_to(link++, token_get(inv), LINK_RULES);
+		struct member member = {.entry = vm, .host = vm->host, .rule = rule};
+		link_to(link++, token_get(inv), LINK_RULES, &member);
 	}
 	return link;
 }
 
-static struct link *link_entry(
-        struct inventory *inv, void *entry, struct link *link, enum link_list list)
+static struct link *link_entry(struct inventory *inv, void *entry, struct host_entry *host,
+        struct link *link, enum link_list list)
 {
-	*link = (struct link){.entry = entry};
-	link_to(link, token_get(inv), list);
+	struct member member = {.entry = entry, .host = host};
+	link_to(link, token_get(inv), list, &member);
 	return link + 1;
 }
 
@@ -132,12 +140,12 @@ void index_add_vm(struct inventory *inv, struct vm_entry *vm)
 		vm->n_links += count_rule_links(&pub->rules.items[i]);
 	struct link *link = vm->links = xcalloc(vm->n_links, sizeof(*vm->links));
 	spell(inv, WORD_VM, pub->id);
-	link = link_entry(inv, vm, link, LINK_VMS);
+	link = link_entry(inv, vm, vm->host, link, LINK_VMS);
 	spell(inv, WORD_VM, pub->name);
-	link = link_entry(inv, vm, link, LINK_VMS);
+	link = link_entry(inv, vm, vm->host, link, LINK_VMS);
 	for (size_t i = 0; i < pub->labels.len; i++) {
 		spell_label(inv, WORD_VM_LABEL, &pub->labels.items[i]);
-		link = link_entry(inv, vm, link, LINK_VMS);
+		link = link_entry(inv, vm, vm->host, link, LINK_VMS);
 	}
 	for (size_t i = 0; i < pub->rules.len; i++)
 		link = link_rule(inv, vm, link, &pub->rules.items[i]);
@@ -159,15 +167,15 @@ void index_add_host(struct inventory *inv, struct host_entry *host)
 	host->n_links = 3 + pub->labels.len;
 	struct link *link = host->links = xcalloc(host->n_links, sizeof(*host->links));
 	spell(inv, WORD_HOST, pub->id);
-	link = link_entry(inv, host, link, LINK_HOSTS);
+	link = link_entry(inv, host, host, link, LINK_HOSTS);
 	spell(inv, WORD_HOST, pub->name);
-	link = link_entry(inv, host, link, LINK_HOSTS);
+	link = link_entry(inv, host, host, link, LINK_HOSTS);
 	spell_domain(inv, pub);
 	host->domain = token_get(inv);
-	link = link_entry(inv, host, link, LINK_HOSTS);
+	link = link_entry(inv, host, host, link, LINK_HOSTS);
 	for (size_t i = 0; i < pub->labels.len; i++) {
 		spell_label(inv, WORD_HOST_LABEL, &pub->labels.items[i]);
-		link = link_entry(inv, host, link, LINK_HOSTS);
+		link = link_entry(inv, host, host, link, LINK_HOSTS);
 	}
 }
 

@@ -6,8 +6,8 @@
  * 'l' a VM's label "key=value", 'h' a host's id or name, 'H' a host's label, 'd' a failure domain,
  * 'D' a host that is a failure domain of its own.
  * Three lists hang on a token: the VMs and the hosts that carry the word, and the rules of VMs that
- * speak of it (a rule about labels hangs on its first one). A link is part of its entry, so that an
- * entry goes in as many steps as it has words, however common they are.
+ * speak of it (a rule about labels hangs on its first one). An entry knows its place in
+ * each of them, so that it goes in as many steps as it has words, however common they are.
  */
 #pragma once
 
@@ -21,16 +21,33 @@
 enum link_list { LINK_VMS, LINK_HOSTS, LINK_RULES, LINK_LISTS };
 
 struct token;
+/* Of an entry: where it stands on a token. */
 struct link {
 	struct token *token;
-	void *entry;                       /* struct vm_entry or struct host_entry */
+	enum link_list list;
+	uint32_t index;
+};
+/* On a token: who stands there, with what a walk over thousands needs at hand. */
+struct member {
+	struct link *link;
+	void *entry; /* struct vm_entry or struct host_entry */
+	struct host_entry *host;
 	const struct placement_rule *rule; /* LINK_RULES */
-	struct link *next, **previous;
+};
+struct member_list {
+	struct member *items; /* owned; room for the next power of two */
+	uint32_t len;
 };
 struct token {
-	struct link *lists[LINK_LISTS];
+	struct member_list lists[LINK_LISTS];
 	char word[];
 };
+
+/* Walks one list of a token, which may be NULL. */
+#define MEMBERS_FOR_EACH(token, list, it)                                                          \
+	for (const struct member *it = (token) ? (token)->lists[list].items : NULL,                \
+	                         *end_##it = it ? it + (token)->lists[list].len : NULL;            \
+	        it < end_##it; it++)
 
 struct group_entry {
 	struct inventory_group pub;

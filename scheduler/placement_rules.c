@@ -11,8 +11,9 @@
 
 struct binding {
 	const struct placement_rule *rule;
-	const struct vm_entry *owner; /* NULL: the request's own rule */
-	const char *name;             /* of the target VM; NULL: not a rule about named VMs */
+	const struct vm_entry *owner;  /* NULL: the request's own rule */
+	const struct host_entry *host; /* of the owner */
+	const char *name;              /* of the target VM; NULL: not a rule about named VMs */
 };
 
 typedef void (*binding_fn)(void *arg, const struct binding *b);
@@ -24,6 +25,12 @@ typedef void (*place_fn)(void *arg, const struct host_entry *host, const struct 
 static bool is_self(const struct placing *p, const struct vm_entry *vm)
 {
 	return p->own && str_equal(vm->pub.id, p->request->vm_id);
+}
+
+/* Who stands on the word of a rule's first label has that one; the others are looked at. */
+static bool has_other_labels(const struct field_labels *all, const struct placement_rule *rule)
+{
+	return rule->labels.len < 2 || labels_contain(all, &rule->labels);
 }
 
 static const struct token *find_vm_word(const struct placing *p, const struct binding *b)
@@ -38,20 +45,19 @@ static const struct token *find_vm_word(const struct placing *p, const struct bi
 static void each_target_vm(const struct placing *p, const struct binding *b, place_fn fn, void *arg)
 {
 	const struct token *t = find_vm_word(p, b);
-	for (struct link *link = t ? t->lists[LINK_VMS] : NULL; link; link = link->next) {
-		const struct vm_entry *vm = link->entry;
-		if (!is_self(p, vm) && labels_contain(&vm->pub.labels, &b->rule->labels))
-			fn(arg, vm->host, vm);
+	MEMBERS_FOR_EACH (t, LINK_VMS, member) {
+		const struct vm_entry *vm = member->entry;
+		if (!is_self(p, vm) && has_other_labels(&vm->pub.labels, b->rule))
+			fn(arg, member->host, vm);
 	}
 }
 
 static void each_host_of(
-        const struct token *t, const struct field_labels *labels, place_fn fn, void *arg)
+        const struct token *t, const struct placement_rule *rule, place_fn fn, void *arg)
 {
-	for (struct link *link = t ? t->lists[LINK_HOSTS] : NULL; link; link = link->next) {
-		const struct host_entry *host = link->entry;
-		if (labels_contain(&host->pub.labels, labels))
-			fn(arg, host, NULL);
+	MEMBERS_FOR_EACH (t, LINK_HOSTS, member) {
+		if (has_other_labels(&member->host->pub.labels, rule))
+			fn(arg, member->host, NULL);
 	}
 }
 
@@ -60,7 +66,7 @@ static void each_place(const struct placing *p, const struct binding *b, place_f
 	const struct placement_rule *rule = b->rule;
 	char word = rule->target == PLACEMENT_TARGET_HOSTS ? WORD_HOST : WORD_DOMAIN;
 	if (b->owner) {
-		fn(arg, b->owner->host, b->owner);
+		fn(arg, b->host, b->owner);
 		return;
 	}
 	switch (rule->target) {
@@ -72,13 +78,12 @@ static void each_place(const struct placing *p, const struct binding *b, place_f
 		if (rule->labels.len > 0)
 			each_host_of(
 			        index_find_label(p->inv, WORD_HOST_LABEL, &rule->labels.items[0]),
-			        &rule->labels, fn, arg);
+			        rule, fn, arg);
 		return;
 	case PLACEMENT_TARGET_HOSTS:
 	case PLACEMENT_TARGET_FAILURE_DOMAINS:
 		for (size_t i = 0; i < rule->names.len; i++)
-			each_host_of(index_find(p->inv, word, rule->names.items[i]),
-			        &(struct field_labels){0}, fn, arg);
+			each_host_of(index_find(p->inv, word, rule->names.items[i]), rule, fn, arg);
 	}
 }
 
@@ -130,9 +135,9 @@ static bool needs_newcomer(const struct placing *p, const struct binding *b)
 	if (!b->rule->is_anti && b->rule->target == PLACEMENT_TARGET_VM_LABELS) {
 		struct company c = {.p = p, .binding = b};
 		const struct token *t = find_vm_word(p, b);
-		for (struct link *link = t ? t->lists[LINK_VMS] : NULL; link; link = link->next) {
-			const struct vm_entry *vm = link->entry;
-			if (labels_contain(&vm->pub.labels, &b->rule->labels))
+		MEMBERS_FOR_EACH (t, LINK_VMS, member) {
+			const struct vm_entry *vm = member->entry;
+			if (has_other_labels(&vm->pub.labels, b->rule))
 				see_company(&c, vm);
 		}
 		return !c.is_near && (!c.is_far || c.was_self_near);
@@ -143,11 +148,10 @@ static bool needs_newcomer(const struct placing *p, const struct binding *b)
 static void each_foreign_binding(
         const struct placing *p, const struct token *t, binding_fn fn, void *arg)
 {
-	for (struct link *link = t ? t->lists[LINK_RULES] : NULL; link; link = link->next) {
-		struct vm_entry *owner = link->entry;
-		struct binding b = {.rule = link->rule, .owner = owner};
-		if (!is_self(p, owner) &&
-		        labels_contain(&p->request->labels, &link->rule->labels) &&
+	MEMBERS_FOR_EACH (t, LINK_RULES, member) {
+		const struct vm_entry *owner = member->entry;
+		struct binding b = {.rule = member->rule, .owner = owner, .host = member->host};
+		if (!is_self(p, owner) && has_other_labels(&p->request->labels, member->rule) &&
 		        needs_newcomer(p, &b))
 			fn(arg, &b);
 	}
@@ -218,8 +222,9 @@ static void mark_place(void *arg, const struct host_entry *host, const struct vm
 	}
 	if (m->p->scratch->marks.items[host->slot].stamp == m->p->stamp)
 		return; /* and with it its whole failure domain */
-	for (const struct link *link = host->domain->lists[LINK_HOSTS]; link; link = link->next)
-		mark_host(m, link->entry);
+	MEMBERS_FOR_EACH (host->domain, LINK_HOSTS, member) {
+		mark_host(m, member->host);
+	}
 }
 
 static void mark_binding(void *arg, const struct binding *b)
