@@ -163,6 +163,33 @@ static const struct inventory_host *find_place(
 	return wish->starts ? NULL : find_some_day(&room->places);
 }
 
+static bool all_are_away(const struct placement *places)
+{
+	for (size_t i = 0; i < places->refused.len; i++)
+		if (places->refused.items[i].filter != PLACEMENT_FILTER_STATE)
+			return false;
+	return true;
+}
+
+/* That no host answers passes by itself: it is no lack of room. */
+static int refuse_all(const struct placement *places, const struct room_wish *wish, struct err *e)
+{
+	struct err why = {0};
+	if (places->refused.len == 0) {
+		err_set(e, ERR_NO_CAPACITY, "no host is registered%s",
+		        wish->group_id ? " in this host group" : "");
+		return err_hint(e, "register one with POST /api/v1/hosts");
+	}
+	int rc = placement_check(places, &why);
+	if (rc == ERR_NO_CAPACITY && all_are_away(places)) {
+		rc = why.code = ERR_HOST_DOWN;
+		err_hint(&why, "try again later, or wait for a host with ?wait=SECONDS");
+	}
+	if (e)
+		*e = why;
+	return rc;
+}
+
 int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
         char ret_host_id[UUID_TEXT_SIZE], struct err *e)
 {
@@ -179,7 +206,7 @@ int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
 		host = find_place(room, &request, wish);
 	}
 	if (!host)
-		return placement_check(&room->places, e);
+		return refuse_all(&room->places, wish, e);
 	uuid_text_copy(ret_host_id, host->id);
 	return 0;
 }

@@ -378,6 +378,81 @@ static void test_a_domain_started_by_others_holds_room_even_where_there_is_none(
 	assert_int_equal(writer_run(f->writer, grant_job, &grant, &f->e), 0);
 }
 
+/* ---- choosing ---- */
+
+struct choice {
+	struct room_wish wish;
+	char host_id[UUID_TEXT_SIZE];
+};
+
+static int choose_job(struct db *db, void *arg, struct err *e)
+{
+	struct choice *choice = arg;
+	return room_choose(db, room, &choice->wish, choice->host_id, e);
+}
+
+static void set_state(struct host_fixture *f, int host, const char *state)
+{
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "UPDATE host SET state = '%s' WHERE id = '%s'; UPDATE host SET state_reason = ''",
+	        state, id_of('a', host));
+	fixture_exec(f, sql);
+}
+
+static void test_a_vm_that_stays_off_goes_where_there_is_no_room_now(void **state)
+{
+	struct host_fixture *f = *state;
+	const struct vm_spec spec = spec_of(4, 1), large = spec_of(9, 1);
+	add_host(f, 0, 2 * GIB);
+	add_vm(f, 0, 0);
+	struct grant first = {.vm = 0, .quarters = 5};
+	assert_int_equal(writer_run(f->writer, grant_job, &first, &f->e), 0);
+	struct choice choice = {.wish = {.spec = &spec, .starts = true}};
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), ERR_NO_CAPACITY);
+	choice.wish.starts = false;
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	assert_string_equal(choice.host_id, id_of('a', 0));
+	choice.wish.spec = &large; /* never */
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), ERR_UNPROCESSABLE);
+}
+
+static void test_hosts_that_do_not_answer_are_chosen_only_by_who_waits(void **state)
+{
+	struct host_fixture *f = *state;
+	const struct vm_spec spec = spec_of(1, 1);
+	add_host(f, 0, 2 * GIB);
+	add_host(f, 1, 2 * GIB);
+	set_state(f, 0, "down");
+	set_state(f, 1, "down");
+	struct choice choice = {.wish = {.spec = &spec, .starts = true}};
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), ERR_HOST_DOWN);
+	choice.wish.may_wait = true;
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+}
+
+static int set_host_state(struct db *db, void *arg, struct err *e)
+{
+	const struct change change = {.kind = "host", .event = "state", .object_id = id_of('a', 1)};
+	int rc = db_exec(db, arg, e);
+	return rc < 0 ? rc : change_add(db, &change, e);
+}
+
+static void test_a_host_that_answers_again_is_preferred(void **state)
+{
+	struct host_fixture *f = *state;
+	const struct vm_spec spec = spec_of(1, 1);
+	add_host(f, 0, 2 * GIB);
+	add_host(f, 1, 2 * GIB);
+	set_state(f, 0, "down");
+	set_state(f, 1, "down");
+	struct choice choice = {.wish = {.spec = &spec, .starts = true, .may_wait = true}};
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	char sql[] = "UPDATE host SET state = 'ok' WHERE name = 'h1'";
+	assert_int_equal(writer_run(f->writer, set_host_state, sql, &f->e), 0);
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	assert_string_equal(choice.host_id, id_of('a', 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -387,6 +462,9 @@ int main(void)
 	        WITH_ROOM(test_what_no_host_could_hold_is_unprocessable),
 	        WITH_ROOM(test_a_changed_policy_counts_from_the_next_decision_on),
 	        WITH_ROOM(test_a_domain_started_by_others_holds_room_even_where_there_is_none),
+	        WITH_ROOM(test_a_vm_that_stays_off_goes_where_there_is_no_room_now),
+	        WITH_ROOM(test_hosts_that_do_not_answer_are_chosen_only_by_who_waits),
+	        WITH_ROOM(test_a_host_that_answers_again_is_preferred),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
