@@ -110,6 +110,12 @@ void room_free(struct room *room)
 	free(room);
 }
 
+int room_warm(struct db *db, void *room, struct err *e)
+{
+	struct room *r = room;
+	return room_cache_refresh(&r->decide, db, e);
+}
+
 int room_look(struct room *room, struct db *db,
         int (*fn)(void *arg, const struct inventory *inventory, struct err *e), void *arg,
         struct err *e)
@@ -200,6 +206,8 @@ int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
 	room_request_fill(&request, wish->spec, wish->vm_id, ROOM_ANY_HOST);
 	request.place.host_id = wish->host_id;
 	request.place.group_id = wish->group_id;
+	if (wish->host_id)
+		request.place.pools.len = 0; /* what claims the volumes says more of one host */
 	const struct inventory_host *host = find_place(room, &request, wish);
 	if (!host && wish->may_wait) {
 		request.place.any_state = true;

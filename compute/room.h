@@ -25,6 +25,9 @@ struct room *room_new(void);
 /* After the writer has stopped and the change feed was reset. Accepts NULL. */
 void room_free(struct room *room);
 
+/* A writer job (`room` is the room): reads what decisions are made from, so that the first one need not. */
+int room_warm(struct db *db, void *room, struct err *e);
+
 /* ---- decisions: writer thread, inside a job ---- */
 
 struct room_wish {

@@ -29,6 +29,7 @@
 #include "compute/vm_seed.h"
 #include "compute/vm_volumes.h"
 #include "network/mac.h"
+#include "storage/pool_store.h"
 
 /* A host that probes QEMU anew at each define (odd rights on /dev/kvm) was seen to take 48 s. */
 #define DEFINE_TIMEOUT_MS 180000
@@ -184,12 +185,32 @@ static int find_where(
 	return rc < 0 || !spec->host ? rc : find_host(db, spec, ret_where, e);
 }
 
+/* A pool that nobody has is no question of place. */
+static int check_pools(struct db *db, const struct vm_spec *spec, struct err *e)
+{
+	for (size_t i = 0; i < spec->disks.len; i++) {
+		const struct vm_disk *disk = vm_spec_disk(spec, i);
+		struct pool_row pool CLEANUP(pool_row_done) = {0};
+		char pointer[128];
+		snprintf(pointer, sizeof(pointer), "/disks/%s/pool", disk->name);
+		int rc = disk->pool ? pool_store_get(db, disk->pool, &pool, e) : 0;
+		if (rc == ERR_NOT_FOUND)
+			return err_set_at(
+			        e, ERR_REFERENCE, pointer, "there is no pool named %s", disk->pool);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 static int choose_host(struct db *db, struct vms *vms, const struct vm_spec *spec,
         const struct vm_request *request, struct host_row *ret_host, struct err *e)
 {
 	struct where where = {0};
 	char id[UUID_TEXT_SIZE];
 	int rc = find_where(db, spec, &where, e);
+	if (rc == 0)
+		rc = check_pools(db, spec, e);
 	const struct room_wish wish = {
 	        .spec = spec,
 	        .host_id = where.host_id[0] ? where.host_id : NULL,

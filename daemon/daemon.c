@@ -439,6 +439,7 @@ int daemon_start(struct options *options, const char *config_path, const char *c
 void daemon_run(struct daemon *d)
 {
 	d->app.is_ready = true;
+	writer_submit(d->writer, (struct writer_job){.run = room_warm, .arg = d->room});
 	sd_notify(0, "READY=1");
 	if (server_port(d->server) > 0)
 		log_info("berthd " BERTH_VERSION " serves %s (port %d) and %s", d->options->listen,
