@@ -287,7 +287,7 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 		rc = find_host(room, host_id, &host, e);
 	if (rc == 0)
 		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
-	if (rc < 0)
+	if (rc < 0 || !host)
 		return rc;
 	room_request_fill(&request, spec, vm_id, ROOM_AT_HOME);
 	request.place.host_id = host_id;
@@ -355,7 +355,7 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 		rc = find_host(room, host_id, &host, e);
 	if (rc == 0)
 		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
-	if (rc == 0 && insist == ROOM_ASK)
+	if (rc == 0 && host && insist == ROOM_ASK)
 		rc = check_possible(room, host, vm_id, spec, e);
 	if (rc < 0 || !found)
 		return rc;
