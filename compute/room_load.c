@@ -33,8 +33,7 @@ static void on_pool(void *arg, const char *id, const char *name, const char *spe
 	json_t *hosts = json_object_get(json, "hosts"), *host;
 	struct room_pool pool = {.id = xstrdup(id), .name = xstrdup(name)};
 	size_t i;
-	if (json_array_size(hosts) > 0)
-		pool.hosts.items = xcalloc(json_array_size(hosts), sizeof(char *));
+	pool.hosts.items = xcalloc(json_array_size(hosts) + 1, sizeof(char *));
 	json_array_foreach(hosts, i, host) pool.hosts.items[pool.hosts.len++] =
 	        xstrdup(json_string_value(host));
 	VEC_PUSH(&pools->items, pool);

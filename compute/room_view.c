@@ -300,10 +300,15 @@ static void encode_capacity(const struct capacity *c, struct json_writer *w)
 	json_object_end(w);
 }
 
+/* In a struct, so that vectors of it are no vectors of pointers. */
+struct named_group {
+	const struct inventory_group *group;
+};
+
 static int by_name(const void *a, const void *b)
 {
-	const struct inventory_group *const *first = a, *const *second = b;
-	return strcmp((*first)->name, (*second)->name);
+	const struct named_group *first = a, *second = b;
+	return strcmp(first->group->name, second->group->name);
 }
 
 static void encode_group(const struct inventory *inventory, const struct inventory_group *group,
@@ -320,22 +325,23 @@ static void encode_group(const struct inventory *inventory, const struct invento
 int room_view_capacity(void *arg, const struct inventory *inventory, struct err *e)
 {
 	const struct room_capacity *asked = arg;
-	VEC(const struct inventory_group *) groups = {0};
+	VEC(struct named_group) groups = {0};
 	size_t cursor = 0;
 	const struct inventory_group *group;
 	while ((group = inventory_next_group(inventory, &cursor)))
 		if (!asked->group || is_called(asked->group, group->id, group->name))
-			VEC_PUSH(&groups, group);
+			VEC_PUSH(&groups, (struct named_group){group});
 	if (asked->group && groups.len == 0) {
 		VEC_DONE(&groups);
 		return err_set(e, ERR_NOT_FOUND, "no host group named \"%s\"", asked->group);
 	}
-	qsort(groups.items, groups.len, sizeof(groups.items[0]), by_name);
+	if (groups.len > 1)
+		qsort(groups.items, groups.len, sizeof(groups.items[0]), by_name);
 	json_object_begin(asked->w);
 	json_key(asked->w, "groups");
 	json_array_begin(asked->w);
 	VEC_FOR_EACH (&groups, item)
-		encode_group(inventory, *item, asked);
+		encode_group(inventory, item->group, asked);
 	json_array_end(asked->w);
 	json_object_end(asked->w);
 	VEC_DONE(&groups);
