@@ -9,11 +9,9 @@
 #include "base/field.h"
 #include "base/uuid.h"
 #include "db/db.h"
+#include "scheduler/policy.h"
 
 #define HOST_GROUP_DEFAULT_ID "00000000-0000-4000-8000-000000000001"
-
-enum overcommit_mode { OVERCOMMIT_STRICT, OVERCOMMIT_RATIO, OVERCOMMIT_BALLOON };
-enum placement_policy { PLACEMENT_SPREAD, PLACEMENT_PACK };
 
 struct host_overcommit {
 	double cpu_ratio, memory_ratio; /* configured : physical, 1.0 and up */
