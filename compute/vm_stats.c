@@ -48,7 +48,7 @@ static int run_stats(
 	struct stats_call *call = arg;
 	if (!driver->get_stats)
 		return err_set(e, ERR_UNSUPPORTED, "no statistics from this host");
-	return driver->get_stats(c, &call->list, e);
+	return driver->get_stats(c, STATS_ALL, &call->list, e);
 }
 
 /* Entries of this host that the answer no longer has are dropped: those VMs do not run there. */

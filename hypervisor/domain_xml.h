@@ -69,6 +69,14 @@ struct domain_config {
 	const char *cpu_model;     /* host | maximum | a named model */
 	int64_t cpu_shares;        /* 0: default */
 	int64_t cpu_limit_percent; /* of one CPU per vCPU; 0: none */
+	/* Host CPUs as "0-3,8"; NULL: anywhere. */
+	const char *const *vcpu_pins; /* by number of the vCPU; NULL entries: anywhere */
+	size_t n_vcpu_pins;           /* of vcpus_max at most */
+	const char *emulator_pins, *iothread_pins;
+	int iothreads;             /* virtio disks are spread over them; 0: none */
+	const char *memory_nodes;  /* NUMA nodes of the host as "0-1"; NULL: any */
+	const char *memory_policy; /* strict | preferred | interleave; NULL: strict */
+	int64_t hugepage_bytes;    /* with hugepages: their size; 0: the host's default */
 	enum domain_firmware firmware;
 	bool secure_boot, tpm;
 	const char *kernel, *initrd, *cmdline; /* host paths; NULL: boot from disk */
@@ -89,6 +97,8 @@ int domain_xml_build_disk(
 int domain_xml_build_nic(
         const struct domain_config *config, size_t index, char **ret_xml, struct err *e);
 
+/* A DIMM for a running domain with NUMA nodes. Caller frees. */
+int domain_xml_build_dimm(int64_t bytes, char **ret_xml, struct err *e);
 /* The <disk> that a block copy writes to; it must exist. Caller frees. */
 int domain_xml_build_copy_target(const struct domain_source *source, char **ret_xml, struct err *e);
 /* The description of an external snapshot: disks[i] gets overlays[i]; other disks none; memory_path NULL: disk only.
@@ -146,7 +156,10 @@ struct domain_facts {
 	char *name, *domain_type, *architecture, *machine, *console_log, *description;
 	bool is_ours, is_carrier;
 	int64_t memory_bytes, memory_current_bytes;
-	int vcpus;
+	int64_t memory_max_bytes; /* the ceiling for plugged memory, or memory_bytes */
+	int vcpus, vcpus_max;
+	bool has_balloon;     /* a virtio balloon */
+	int stats_period_s;   /* 0: its guest does not report */
 	bool agent_connected; /* live XML: the agent channel's state */
 	struct domain_disk_facts {
 		char *target, *path, *format, *serial, *alias, *bus, *device;

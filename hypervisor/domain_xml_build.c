@@ -2,7 +2,8 @@
 /*
  * A domain description becomes libvirt's XML, in the order in which libvirt itself prints it, so
  * that a golden file, `virsh dumpxml` and this code read alike. Devices are in
- * domain_xml_devices.c. Any thread, pure.
+ * domain_xml_devices.c, memory and CPUs in domain_xml_resources.c. Any
+ * thread, pure.
  */
 #include <string.h>
 
@@ -11,11 +12,6 @@
 #include "base/str.h"
 #include "hypervisor/domain_xml_internal.h"
 #include "hypervisor/xml_read.h"
-
-/* cgroup period of a CPU limit in microseconds; the quota per vCPU is a share of it. */
-#define CPU_PERIOD_US 100000
-/* Room in the guest's address space for this many DIMMs, where memory may grow. */
-#define MEMORY_SLOTS 16
 
 bool domain_config_is_x86(const struct domain_config *config)
 {
@@ -38,40 +34,6 @@ bool domain_config_is_pcie(const struct domain_config *config)
 static bool has_kvm(const struct domain_config *config)
 {
 	return str_equal(config->domain_type, "kvm");
-}
-
-static int64_t memory_max(const struct domain_config *c)
-{
-	return c->memory_max_bytes > c->memory_bytes ? c->memory_max_bytes : c->memory_bytes;
-}
-
-static bool memory_can_grow(const struct domain_config *c)
-{
-	return memory_max(c) > c->memory_bytes && !c->is_test_driver;
-}
-
-static int vcpus_max(const struct domain_config *c)
-{
-	return c->vcpus_max > c->vcpus ? c->vcpus_max : c->vcpus;
-}
-
-static void check_numbers(struct xml_builder *b)
-{
-	const struct domain_config *c = b->config;
-	if (c->memory_bytes < 1024 * 1024)
-		xml_fail(b, ERR_INVALID, "memory is %lld bytes: at least 1 MiB is needed",
-		        (long long)c->memory_bytes);
-	if (c->memory_current_bytes < 0 || c->memory_current_bytes > c->memory_bytes)
-		xml_fail(b, ERR_INVALID, "current memory is %lld bytes of %lld",
-		        (long long)c->memory_current_bytes, (long long)c->memory_bytes);
-	if (c->vcpus < 1)
-		xml_fail(b, ERR_INVALID, "%d vCPUs: at least 1 is needed", c->vcpus);
-	if (c->cpu_shares < 0 || c->cpu_shares > UINT32_MAX)
-		xml_fail(b, ERR_INVALID, "CPU shares of %lld are out of range",
-		        (long long)c->cpu_shares);
-	if (c->cpu_limit_percent < 0 || c->cpu_limit_percent > 100000)
-		xml_fail(b, ERR_INVALID, "a CPU limit of %lld%% is out of range",
-		        (long long)c->cpu_limit_percent);
 }
 
 static void check_firmware(struct xml_builder *b)
@@ -105,43 +67,6 @@ void domain_xml_add_mark(struct xml_builder *b, xmlNode *domain, const char *ele
 	if (mark)
 		xmlSetNs(mark, xmlNewNs(mark, (const xmlChar *)DOMAIN_METADATA_URI,
 		                       (const xmlChar *)"berth"));
-}
-
-static void add_memory(struct xml_builder *b, xmlNode *domain)
-{
-	const struct domain_config *c = b->config;
-	int64_t current = c->memory_current_bytes ? c->memory_current_bytes : c->memory_bytes;
-	if (memory_can_grow(c)) {
-		xmlNode *ceiling = xml_add_kib(b, domain, "maxMemory", memory_max(c));
-		xml_set_int(b, ceiling, "slots", MEMORY_SLOTS);
-	}
-	xml_add_kib(b, domain, "memory", c->memory_bytes);
-	xml_add_kib(b, domain, "currentMemory", current);
-	if (c->is_test_driver || (c->memory_merge && !c->hugepages))
-		return;
-	xmlNode *backing = xml_add(b, domain, "memoryBacking");
-	if (c->hugepages)
-		xml_add(b, backing, "hugepages");
-	if (!c->memory_merge)
-		xml_add(b, backing, "nosharepages");
-}
-
-static void add_vcpus(struct xml_builder *b, xmlNode *domain)
-{
-	const struct domain_config *c = b->config;
-	xmlNode *vcpu = xml_add_int(b, domain, "vcpu", vcpus_max(c));
-	xml_set(b, vcpu, "placement", "static");
-	if (vcpus_max(c) != c->vcpus)
-		xml_set_int(b, vcpu, "current", c->vcpus);
-	if ((c->cpu_shares == 0 && c->cpu_limit_percent == 0) || c->is_test_driver)
-		return;
-	xmlNode *tune = xml_add(b, domain, "cputune");
-	if (c->cpu_shares > 0)
-		xml_add_int(b, tune, "shares", c->cpu_shares);
-	if (c->cpu_limit_percent > 0) {
-		xml_add_int(b, tune, "period", CPU_PERIOD_US);
-		xml_add_int(b, tune, "quota", CPU_PERIOD_US / 100 * c->cpu_limit_percent);
-	}
 }
 
 static void add_firmware_feature(
@@ -218,7 +143,7 @@ static void add_topology(struct xml_builder *b, xmlNode *cpu)
 	xmlNode *topology = xml_add(b, cpu, "topology");
 	xml_set_int(b, topology, "sockets", 1);
 	xml_set_int(b, topology, "dies", 1);
-	xml_set_int(b, topology, "cores", vcpus_max(b->config));
+	xml_set_int(b, topology, "cores", domain_config_vcpus_max(b->config));
 	xml_set_int(b, topology, "threads", 1);
 }
 
@@ -226,10 +151,10 @@ static void add_topology(struct xml_builder *b, xmlNode *cpu)
 static void add_numa(struct xml_builder *b, xmlNode *cpu)
 {
 	char range[32];
-	snprintf(range, sizeof(range), "0-%d", vcpus_max(b->config) - 1);
+	snprintf(range, sizeof(range), "0-%d", domain_config_vcpus_max(b->config) - 1);
 	xmlNode *cell = xml_add(b, xml_add(b, cpu, "numa"), "cell");
 	xml_set_int(b, cell, "id", 0);
-	xml_set(b, cell, "cpus", vcpus_max(b->config) > 1 ? range : "0");
+	xml_set(b, cell, "cpus", domain_config_vcpus_max(b->config) > 1 ? range : "0");
 	xml_set_int(b, cell, "memory", (b->config->memory_bytes + 1023) / 1024);
 	xml_set(b, cell, "unit", "KiB");
 }
@@ -250,7 +175,7 @@ static void add_cpu(struct xml_builder *b, xmlNode *domain)
 	}
 	if (domain_config_is_x86(c) || domain_config_is_arm64(c))
 		add_topology(b, cpu);
-	if (memory_can_grow(c))
+	if (domain_config_can_grow(c))
 		add_numa(b, cpu);
 }
 
@@ -290,13 +215,11 @@ static void add_lifecycle(struct xml_builder *b, xmlNode *domain)
 
 static void add_domain(struct xml_builder *b, xmlNode *domain)
 {
-	check_numbers(b);
 	check_firmware(b);
 	xml_set_checked(b, domain, "type", XML_TEXT_TOKEN, b->config->domain_type);
 	domain_xml_add_identity(b, domain);
 	domain_xml_add_mark(b, domain, DOMAIN_MARK_VM);
-	add_memory(b, domain);
-	add_vcpus(b, domain);
+	domain_xml_add_resources(b, domain);
 	add_os(b, domain);
 	add_features(b, domain);
 	add_cpu(b, domain);

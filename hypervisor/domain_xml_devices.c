@@ -4,8 +4,10 @@
  * hotplug, and the fixed set that every VM of ours has (serial console, agent channel, random
  * numbers, balloon). Any thread, pure.
  */
+#include "base/cleanup.h"
 #include "base/str.h"
 #include "hypervisor/domain_xml_internal.h"
+#include "hypervisor/xml_read.h"
 
 /* Empty PCIe root ports, each good for one device plugged into the running guest. */
 #define SPARE_PORTS 8
@@ -127,6 +129,20 @@ static void add_balloon(struct xml_builder *b, xmlNode *devices)
 	xml_set(b, balloon, "autodeflate", "on");
 	xml_set(b, balloon, "freePageReporting", "on");
 	xml_set(b, xml_add(b, balloon, "stats"), "period", "1");
+}
+
+int domain_xml_build_dimm(int64_t bytes, char **ret_xml, struct err *e)
+{
+	struct xml_builder b = {.e = e};
+	xmlDoc *doc CLEANUP(cleanup_xml_document) = xml_new_doc("memory");
+	xmlNode *memory = xmlDocGetRootElement(doc);
+	xml_set(&b, memory, "model", "dimm");
+	xmlNode *target = xml_add(&b, memory, "target");
+	xml_add_kib(&b, target, "size", bytes);
+	xml_add_int(&b, target, "node", 0);
+	if (b.code == 0)
+		*ret_xml = xml_print(memory);
+	return b.code;
 }
 
 static void add_random(struct xml_builder *b, xmlNode *devices)

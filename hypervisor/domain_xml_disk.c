@@ -92,14 +92,16 @@ static void check_disk(struct xml_builder *b, const struct domain_disk *d)
 		xml_fail(b, ERR_INVALID, "a disk's limits cannot be negative");
 }
 
-static void add_driver(struct xml_builder *b, xmlNode *disk, const struct domain_disk *d)
+static void add_driver(struct xml_builder *b, xmlNode *disk, size_t index)
 {
+	const struct domain_disk *d = &b->config->disks[index];
 	xmlNode *driver = xml_add(b, disk, "driver");
 	xml_set(b, driver, "name", "qemu");
 	xml_set(b, driver, "type", d->n_chain > 0 ? d->chain[0].format : "raw");
 	xml_set(b, driver, "cache", d->cache ? d->cache : "none");
 	if (d->discard)
 		xml_set(b, driver, "discard", d->discard);
+	domain_xml_set_iothread(b, driver, index);
 }
 
 static void add_limits(struct xml_builder *b, xmlNode *disk, const struct domain_disk *d)
@@ -129,7 +131,7 @@ void domain_xml_add_disk(struct xml_builder *b, xmlNode *devices, size_t index)
 	xmlNode *disk = xml_add(b, devices, "disk");
 	xml_set(b, disk, "type", "file");
 	xml_set(b, disk, "device", d->kind == DOMAIN_CDROM ? "cdrom" : "disk");
-	add_driver(b, disk, d);
+	add_driver(b, disk, index);
 	xml_add_chain(b, disk, d->chain, d->n_chain);
 	add_target(b, disk, target, d->bus);
 	add_limits(b, disk, d);

@@ -26,6 +26,7 @@ enum xml_text {
 	XML_TEXT_MAC,    /* a unicast MAC address */
 	XML_TEXT_HOST,   /* a name or an address */
 	XML_TEXT_NUMBER, /* decimal digits */
+	XML_TEXT_SET,    /* numbers and ranges: "0-3,8" */
 };
 
 /* `what` names the field in the refusal ("description"). */
@@ -89,6 +90,17 @@ xmlNode *domain_xml_find_device(const xmlNode *devices, const char *element, con
 void domain_xml_add_identity(struct xml_builder *b, xmlNode *domain);
 /* The metadata by which Berth knows its own domains again: <vm> or <carrier> in our namespace. */
 void domain_xml_add_mark(struct xml_builder *b, xmlNode *domain, const char *element);
+
+/* --- domain_xml_resources.c --- */
+
+/* What a guest may grow to; the sizes themselves for none. */
+int64_t domain_config_memory_max(const struct domain_config *config);
+int domain_config_vcpus_max(const struct domain_config *config);
+bool domain_config_can_grow(const struct domain_config *config);
+/* From <maxMemory> to <numatune>, checked. */
+void domain_xml_add_resources(struct xml_builder *b, xmlNode *domain);
+/* The virtio disk at `index` gets its I/O thread. */
+void domain_xml_set_iothread(struct xml_builder *b, xmlNode *driver, size_t index);
 
 /* --- domain_xml_devices.c --- */
 

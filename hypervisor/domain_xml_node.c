@@ -94,6 +94,8 @@ static bool follows_rule(enum xml_text rule, const char *s)
 		return is_unicast_mac(s);
 	case XML_TEXT_HOST:
 		return consists_of(s, "_-.:%");
+	case XML_TEXT_SET:
+		return *s != '\0' && s[strspn(s, "0123456789,-")] == '\0';
 	case XML_TEXT_NUMBER:
 		return *s != '\0' && s[strspn(s, "0123456789")] == '\0' && strlen(s) <= 9;
 	}
@@ -110,6 +112,7 @@ static const char *const rule_text[] = {
         [XML_TEXT_MAC] = "must be a unicast MAC address",
         [XML_TEXT_HOST] = "must be a host's name or address",
         [XML_TEXT_NUMBER] = "must be a number",
+        [XML_TEXT_SET] = "must be numbers and ranges, as in 0-3,8",
 };
 
 void xml_check(struct xml_builder *b, enum xml_text rule, const char *what, const char *text)

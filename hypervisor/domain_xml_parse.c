@@ -89,12 +89,34 @@ static char *console_log(const xmlNode *devices)
 	                      xml_read_child(xml_read_child(devices, "console"), "log"), "file");
 }
 
+static int sane_vcpus(int64_t n)
+{
+	return n > 0 && n < INT32_MAX ? (int)n : 1;
+}
+
+static int vcpus_max(const xmlNode *domain)
+{
+	return sane_vcpus(xml_read_content_int(xml_read_child(domain, "vcpu")));
+}
+
 static int vcpus(const xmlNode *domain)
 {
-	const xmlNode *vcpu = xml_read_child(domain, "vcpu");
-	int64_t current = xml_read_attribute_int(vcpu, "current");
-	int64_t n = current > 0 ? current : xml_read_content_int(vcpu);
-	return n > 0 && n < INT32_MAX ? (int)n : 1;
+	int64_t current = xml_read_attribute_int(xml_read_child(domain, "vcpu"), "current");
+	return current > 0 ? sane_vcpus(current) : vcpus_max(domain);
+}
+
+static int64_t memory_max(const xmlNode *domain, const struct domain_facts *facts)
+{
+	int64_t ceiling = xml_read_bytes(xml_read_child(domain, "maxMemory"));
+	return ceiling > facts->memory_bytes ? ceiling : facts->memory_bytes;
+}
+
+/* A live definition always has the element, as does a new one once libvirt has it. */
+static void read_balloon(const xmlNode *balloon, struct domain_facts *facts)
+{
+	int64_t period = xml_read_attribute_int(xml_read_child(balloon, "stats"), "period");
+	facts->has_balloon = balloon && !xml_read_attribute_is(balloon, "model", "none");
+	facts->stats_period_s = period > 0 && period < INT32_MAX ? (int)period : 0;
 }
 
 static void read_id(const xmlNode *domain, struct domain_facts *facts)
@@ -124,7 +146,10 @@ static void read_domain(const xmlNode *domain, struct domain_facts *facts)
 	facts->is_carrier = has_mark(domain, DOMAIN_MARK_CARRIER);
 	facts->memory_bytes = xml_read_bytes(xml_read_child(domain, "memory"));
 	facts->memory_current_bytes = current ? xml_read_bytes(current) : facts->memory_bytes;
+	facts->memory_max_bytes = memory_max(domain, facts);
 	facts->vcpus = vcpus(domain);
+	facts->vcpus_max = vcpus_max(domain);
+	read_balloon(xml_read_child(devices, "memballoon"), facts);
 	facts->agent_connected = agent_is_connected(devices);
 	read_disks(devices, facts);
 	read_nics(devices, facts);

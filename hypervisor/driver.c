@@ -34,6 +34,55 @@ void domain_list_done(struct domain_list *list)
 	*list = (struct domain_list){0};
 }
 
+void domain_stats_init(struct domain_stats *stats)
+{
+	*stats = (struct domain_stats){.state = DOMAIN_UNKNOWN,
+	        .cpu_time_ns = -1,
+	        .vcpu_delay_ns = -1,
+	        .vcpu_wait_ns = -1,
+	        .vcpus_current = -1,
+	        .vcpus_maximum = -1,
+	        .balloon_current_bytes = -1,
+	        .balloon_maximum_bytes = -1,
+	        .balloon_available_bytes = -1,
+	        .balloon_usable_bytes = -1,
+	        .balloon_unused_bytes = -1,
+	        .balloon_rss_bytes = -1,
+	        .balloon_major_faults = -1,
+	        .balloon_minor_faults = -1,
+	        .balloon_swap_in_bytes = -1,
+	        .balloon_swap_out_bytes = -1,
+	        .balloon_last_update_s = -1,
+	        .block_read_bytes = -1,
+	        .block_write_bytes = -1,
+	        .block_read_requests = -1,
+	        .block_write_requests = -1,
+	        .net_rx_bytes = -1,
+	        .net_tx_bytes = -1};
+}
+
+#define PRESSURE_UNKNOWN                                                                           \
+	{                                                                                          \
+		.some_us = -1, .full_us = -1, .some_avg10_percent = -1, .full_avg10_percent = -1   \
+	}
+
+void host_stats_init(struct host_stats *stats)
+{
+	*stats = (struct host_stats){.memory_total_bytes = -1,
+	        .memory_free_bytes = -1,
+	        .memory_buffers_bytes = -1,
+	        .memory_cached_bytes = -1,
+	        .memory_available_bytes = -1,
+	        .swap_total_bytes = -1,
+	        .swap_free_bytes = -1,
+	        .cpu_busy_ns = -1,
+	        .cpu_idle_ns = -1,
+	        .cpu_iowait_ns = -1,
+	        .cpus_online = -1,
+	        .memory_pressure = PRESSURE_UNKNOWN,
+	        .cpu_pressure = PRESSURE_UNKNOWN};
+}
+
 void domain_stats_list_done(struct domain_stats_list *list)
 {
 	free(list->items);

@@ -97,23 +97,87 @@ struct domain_list {
 };
 void domain_list_done(struct domain_list *list);
 
-/* Live counters of a running domain; -1 where the hypervisor does not say. */
+/* What get_stats is asked for; less is cheaper: only BALLOON and VCPU ask QEMU. */
+enum stats_groups {
+	STATS_CPU = 1,     /* cpu_time_ns */
+	STATS_BALLOON = 2, /* balloon_* */
+	STATS_VCPU = 4,    /* vcpus_*, vcpu_* */
+	STATS_DEVICES = 8, /* block_*, net_* */
+	STATS_ALLOCATION = STATS_CPU | STATS_BALLOON | STATS_VCPU,
+	STATS_ALL = STATS_ALLOCATION | STATS_DEVICES,
+};
+
+/*
+ * Live counters of a running domain; -1 where the hypervisor does not say or was not asked. The state always comes.
+ * When QEMU is busy or hung, what only it knows is -1: all balloon_* but _current, as last heard, and _maximum.
+ */
 struct domain_stats {
 	char id[UUID_TEXT_SIZE];
 	enum domain_state state;
-	int64_t cpu_time_ns, vcpu_delay_ns;
+	int64_t cpu_time_ns; /* of the whole process */
+	/* Summed over the vCPUs: runnable but not running, and halted or waiting for QEMU. */
+	int64_t vcpu_delay_ns, vcpu_wait_ns;
 	int64_t vcpus_current, vcpus_maximum;
+	/* current: what the balloon leaves to the guest now (not the target); maximum: what it booted with, and plugged
+	 * memory. The guest's own words, -1 without a driver: available: its RAM, which does not shrink with autodeflate;
+	 * usable: what it could give away, caches included; unused: what is idle. rss: of the QEMU process. */
 	int64_t balloon_current_bytes, balloon_maximum_bytes, balloon_available_bytes,
 	        balloon_usable_bytes, balloon_unused_bytes, balloon_rss_bytes, balloon_major_faults,
-	        balloon_swap_in_bytes, balloon_last_update_s;
+	        balloon_minor_faults, balloon_swap_in_bytes, balloon_swap_out_bytes;
+	int64_t balloon_last_update_s; /* when the guest said it, the host's wall time; 0: never */
 	int64_t block_read_bytes, block_write_bytes, block_read_requests, block_write_requests;
 	int64_t net_rx_bytes, net_tx_bytes;
 };
+/* Nothing is known. */
+void domain_stats_init(struct domain_stats *stats);
 struct domain_stats_list {
 	struct domain_stats *items; /* owned */
 	size_t len;
 };
 void domain_stats_list_done(struct domain_stats_list *list);
+
+/* How long tasks of a host stood still for want of something (PSI): since its boot, and over the last 10 s. */
+struct host_pressure {
+	int64_t some_us, full_us; /* -1: not known */
+	double some_avg10_percent, full_avg10_percent;
+};
+
+/* A host at this moment; -1: not known. */
+struct host_stats {
+	int64_t memory_total_bytes, memory_free_bytes, memory_buffers_bytes, memory_cached_bytes;
+	/* What could be had without swapping: the kernel's estimate, or (is_estimate) free + buffers + cached, which
+	 * is too much by what of the cache cannot be dropped. */
+	int64_t memory_available_bytes;
+	bool memory_available_is_estimate;
+	int64_t swap_total_bytes, swap_free_bytes;
+	int64_t cpu_busy_ns, cpu_idle_ns, cpu_iowait_ns; /* since its boot, all CPUs together */
+	int64_t cpus_online;
+	struct host_pressure memory_pressure, cpu_pressure;
+	bool is_local; /* the host is the machine that berthd runs on: PSI and swap are known */
+};
+
+void host_stats_init(struct host_stats *stats); /* nothing is known */
+
+/* The kernel's merging of equal pages; -1: not known. */
+enum ksm_run { KSM_RUN_UNKNOWN = -1, KSM_RUN_STOPPED, KSM_RUN_RUNNING, KSM_RUN_UNMERGE };
+struct ksm_state {
+	enum ksm_run run;
+	bool can_set_run; /* libvirt cannot: only on the local host, as root */
+	int64_t pages_to_scan, sleep_ms;
+	int64_t pages_shared, pages_sharing, pages_unshared, pages_volatile, full_scans;
+	int64_t saved_bytes; /* pages_sharing times the page size */
+};
+struct ksm_change {
+	enum ksm_run run;                /* UNKNOWN: leave */
+	int64_t pages_to_scan, sleep_ms; /* 0: leave */
+};
+
+/* Host CPUs as "0-3,8"; NULL: leave as it is. All borrowed. */
+struct cpu_pins {
+	const char *const *vcpus; /* by number of the vCPU */
+	size_t n_vcpus;           /* those beyond are left as they are */
+	const char *emulator, *iothreads;
+};
 
 /* What the guest itself and the DHCP server say. */
 struct guest_info {
@@ -225,9 +289,14 @@ struct driver {
 	        struct err *e); /* ERR_NOT_FOUND */
 	int (*find_domain)(struct driver_connection *c, const char *name,
 	        char ret_id[UUID_TEXT_SIZE], struct err *e);
-	/* Bulk and never waiting for a busy domain (NOWAIT). */
-	int (*get_stats)(
-	        struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e);
+	/* All that run, in bulk and never waiting for a busy domain (NOWAIT). `groups`: of enum stats_groups. */
+	int (*get_stats)(struct driver_connection *c, unsigned groups,
+	        struct domain_stats_list *ret_list, struct err *e);
+	int (*get_host_stats)(
+	        struct driver_connection *c, struct host_stats *ret_stats, struct err *e);
+	/* ERR_UNSUPPORTED on hosts without it; so is a change of `run` where can_set_run is false, and then nothing is changed. */
+	int (*get_ksm)(struct driver_connection *c, struct ksm_state *ret_state, struct err *e);
+	int (*set_ksm)(struct driver_connection *c, const struct ksm_change *change, struct err *e);
 	/* May wait for the agent: its own job, control class, short timeout. */
 	int (*get_guest)(struct driver_connection *c, const char *id, struct guest_info *ret_info,
 	        struct err *e);
@@ -253,11 +322,30 @@ struct driver {
 	int (*managed_save)(struct driver_connection *c, const char *id, struct err *e);
 	int (*managed_save_remove)(struct driver_connection *c, const char *id, struct err *e);
 
-	/* Live changes; the persistent definition is changed by define. */
+	/*
+	 * Live changes; the persistent definition is changed by define. Each needs the domain's job: behind a
+	 * busy or hung one it waits (libvirt gives up after 30 s), so callers give the lane a deadline of a few seconds.
+	 * Those of memory answer ERR_BUSY at once when another call has had the domain for a second.
+	 */
+	/* The balloon's target; returns before the guest has moved. Never above what it booted with: ERR_INVALID. */
 	int (*set_memory_live)(
 	        struct driver_connection *c, const char *id, int64_t bytes, struct err *e);
+	/* From now on the guest's balloon driver reports every so many seconds (0: never). */
+	int (*set_memory_stats_period)(
+	        struct driver_connection *c, const char *id, int seconds, struct err *e);
+	/* Plugs what is missing to `bytes`, beyond what it booted with and within the definition's maximum. Returns before
+	 * the guest uses it: balloon_available_bytes tells. ERR_UNSUPPORTED where the definition or the host cannot. */
+	int (*memory_grow_live)(
+	        struct driver_connection *c, const char *id, int64_t bytes, struct err *e);
+	/* Raising returns before the guest uses them. Lowering waits 5 s for each vCPU that the guest shall let go;
+	 * ERR_DEADLINE with the numbers when it keeps some. */
 	int (*set_vcpus_live)(
 	        struct driver_connection *c, const char *id, int count, struct err *e);
+	/* How many the guest itself has online, by its agent. */
+	int (*get_guest_vcpus)(
+	        struct driver_connection *c, const char *id, int *ret_online, struct err *e);
+	int (*set_cpu_pins_live)(struct driver_connection *c, const char *id,
+	        const struct cpu_pins *pins, struct err *e);
 	/* shares: cgroup weight (0: leave); limit_percent of one CPU times vCPUs (0: leave, -1:
 	 * none). */
 	int (*set_cpu_live)(struct driver_connection *c, const char *id, int64_t shares,

@@ -89,6 +89,10 @@ static void fill_facts(const struct fake_host *h, struct host_facts *ret)
 	        .numa = xcalloc(1, sizeof(struct numa_node)),
 	        .n_numa = 1,
 	        .has_libvirt_storage = true};
+	ret->cpu_baseline = xstrdup("Fake/Fake-CPU");
+	ret->host_cpus = xcalloc((size_t)h->cpus + 1, sizeof(*ret->host_cpus));
+	for (int i = 0; i < h->cpus; i++)
+		ret->host_cpus[ret->n_host_cpus++] = (struct host_cpu){.id = i, .core = i};
 	ret->numa[0] = (struct numa_node){.memory_bytes = h->memory_bytes, .cpus = h->cpus};
 	fill_arch(&ret->archs[0], "x86_64", "/usr/bin/qemu-system-x86_64", "q35");
 	fill_arch(&ret->archs[1], "aarch64", "/usr/bin/qemu-system-aarch64", "virt");
@@ -115,6 +119,9 @@ const struct driver driver_fake = {
         .get_domain = fake_get_domain,
         .find_domain = fake_find_domain,
         .get_stats = fake_get_stats,
+        .get_host_stats = fake_get_host_stats,
+        .get_ksm = fake_get_ksm,
+        .set_ksm = fake_set_ksm,
         .get_guest = fake_get_guest,
         .define = fake_define,
         .undefine = fake_undefine,
@@ -129,7 +136,11 @@ const struct driver driver_fake = {
         .managed_save = fake_managed_save,
         .managed_save_remove = fake_managed_save_remove,
         .set_memory_live = fake_set_memory_live,
+        .set_memory_stats_period = fake_set_memory_stats_period,
+        .memory_grow_live = fake_memory_grow_live,
         .set_vcpus_live = fake_set_vcpus_live,
+        .get_guest_vcpus = fake_get_guest_vcpus,
+        .set_cpu_pins_live = fake_set_cpu_pins_live,
         .set_cpu_live = fake_set_cpu_live,
         .attach_device = fake_attach_device,
         .detach_device = fake_detach_device,

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/uuid.h"
+#include "hypervisor/driver.h"
 
 /* Without it fake URIs are refused. */
 void fake_enable(void);
@@ -64,6 +65,38 @@ void fake_domain_foreign_add(
 void fake_domain_foreign_remove(const char *host, const char *id);
 void fake_domain_foreign_start(const char *host, const char *id);
 void fake_domain_foreign_destroy(const char *host, const char *id);
+/* How a guest's balloon behaves. */
+enum fake_balloon {
+	FAKE_BALLOON_WORKS,
+	FAKE_BALLOON_STUCK,     /* the driver reports, but gives and takes nothing */
+	FAKE_BALLOON_NO_DRIVER, /* no statistics of the guest's own, and it has what it booted with */
+};
+/*
+ * The memory of a guest. Its balloon moves towards the target whenever somebody looks, by as much as the time since
+ * (clock_now_ms) allows; what the guest uses beyond its balloon it takes back at once with autodeflate, and else faults for.
+ */
+struct fake_guest_memory {
+	int64_t used_bytes;        /* -1: half of what the balloon leaves */
+	int64_t speed_bytes_per_s; /* of the balloon, both ways; 0: at once */
+	enum fake_balloon balloon;
+	bool autodeflate;
+	bool is_silent; /* its statistics stay as they are, with their time */
+	int64_t major_faults, swap_in_bytes;
+};
+void fake_guest_set_memory(
+        const char *host, const char *id, const struct fake_guest_memory *memory);
+/* What set_memory_live asked for last, and what the balloon leaves now; -1: no such guest. */
+int64_t fake_guest_get_target(const char *host, const char *id);
+int64_t fake_guest_get_current(const char *host, const char *id);
+/* A QEMU that does not answer: calls on this domain hang, and of its counters only those come that need no QEMU. */
+void fake_guest_set_hung(const char *host, const char *id, bool is_hung);
+/* What the host needs beside its guests, and what its kernel says of pressure and KSM. */
+void fake_host_set_other_memory(const char *host, int64_t bytes);
+void fake_host_set_pressure(
+        const char *host, const struct host_pressure *memory, const struct host_pressure *cpu);
+void fake_host_set_ksm(const char *host, const struct ksm_state *state);
+/* Pins as set_cpu_pins_live left them, "" where nothing was set; caller frees. vcpu -1: emulator, -2: I/O threads. */
+char *fake_guest_get_pins(const char *host, const char *id, int vcpu);
 /* Block jobs go on by so many percent whenever they are looked at (50 at first; 0: they stand still). */
 void fake_jobs_set_step(const char *host, int percent);
 /* The job on that disk ends without effect, as when the target is full. */

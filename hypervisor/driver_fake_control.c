@@ -249,25 +249,6 @@ int fake_managed_save_remove(struct driver_connection *c, const char *id, struct
 	return fake_with_domain(c, "managed_save_remove", id, save_remove_body, NULL, e);
 }
 
-static int memory_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
-{
-	int64_t bytes = *(const int64_t *)arg;
-	if (!fake_domain_is_active(d))
-		return fake_not_running(d, e);
-	if (bytes <= 0 || bytes > d->memory_bytes)
-		return err_set(e, ERR_INVALID,
-		        "memory of domain '%s' cannot be %lld bytes, its most is %lld", d->name,
-		        (long long)bytes, (long long)d->memory_bytes);
-	d->balloon_bytes = bytes;
-	fake_domain_emit(h, d, DOMAIN_EVENT_GUEST);
-	return 0;
-}
-
-int fake_set_memory_live(struct driver_connection *c, const char *id, int64_t bytes, struct err *e)
-{
-	return fake_with_domain(c, "set_memory_live", id, memory_body, &bytes, e);
-}
-
 static int vcpus_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
 {
 	(void)h;

@@ -18,6 +18,7 @@ void fake_domain_free(struct fake_domain *d)
 	free(d->xml);
 	free(d->live_xml);
 	fake_jobs_drop(d);
+	fake_pins_free(d);
 	free(d);
 }
 
@@ -29,7 +30,10 @@ struct fake_domain *fake_domain_add(struct fake_host *h, const char *id, const c
 	d->state = DOMAIN_SHUTOFF;
 	d->is_persistent = true;
 	d->has_agent = true;
-	d->memory_bytes = d->balloon_bytes = FOREIGN_MEMORY_BYTES;
+	d->memory_bytes = d->memory_max_bytes = FOREIGN_MEMORY_BYTES;
+	d->balloon_bytes = d->target_bytes = FOREIGN_MEMORY_BYTES;
+	d->has_balloon = true;
+	d->memory.used_bytes = -1;
 	d->vcpus = d->vcpus_current = 1;
 	map_put(h->domains, d->id, d);
 	map_put(h->names, d->name, d);
@@ -67,7 +71,11 @@ void fake_domain_read(struct fake_domain *d, const char *xml)
 		return;
 	free(parsed.name);
 	d->memory_bytes = parsed.memory_bytes;
+	d->memory_max_bytes = parsed.memory_max_bytes;
 	d->balloon_bytes = parsed.balloon_bytes;
+	d->has_balloon = parsed.has_balloon;
+	d->stats_period_s = parsed.stats_period_s;
+	d->memory.autodeflate = parsed.memory.autodeflate;
 	d->vcpus = parsed.vcpus;
 	d->vcpus_current = parsed.vcpus_current;
 	d->n_macs = parsed.n_macs;
@@ -86,6 +94,7 @@ void fake_domain_run_as(
 	free(d->live_xml);
 	d->live_xml = live_xml;
 	fake_domain_read(d, live_xml);
+	fake_memory_boot(d);
 	fake_domain_emit(h, d, DOMAIN_EVENT_STATE);
 }
 
@@ -190,30 +199,43 @@ int fake_find_domain(
 	return rc;
 }
 
-static void fill_stats(const struct fake_domain *d, struct domain_stats *ret)
+static void fill_cpus(const struct fake_domain *d, struct domain_stats *ret)
 {
-	int64_t ran_ns = clock_now_ns() - d->started_ns;
-	*ret = (struct domain_stats){.state = d->state,
-	        .cpu_time_ns = ran_ns / 10 * d->vcpus_current,
-	        .vcpus_current = d->vcpus_current,
-	        .vcpus_maximum = d->vcpus,
-	        .balloon_current_bytes = d->balloon_bytes,
-	        .balloon_maximum_bytes = d->memory_bytes,
-	        .balloon_available_bytes = d->balloon_bytes,
-	        .balloon_usable_bytes = d->balloon_bytes / 2,
-	        .balloon_unused_bytes = d->balloon_bytes / 3,
-	        .balloon_rss_bytes = d->balloon_bytes,
-	        .balloon_last_update_s = clock_wall_ms() / 1000,
-	        .block_read_bytes = ran_ns / 1000,
-	        .block_write_bytes = ran_ns / 2000,
-	        .block_read_requests = ran_ns / 4096000,
-	        .block_write_requests = ran_ns / 8192000,
-	        .net_rx_bytes = ran_ns / 10000,
-	        .net_tx_bytes = ran_ns / 20000};
-	memcpy(ret->id, d->id, sizeof(ret->id));
+	ret->vcpus_current = d->vcpus_current;
+	ret->vcpus_maximum = d->vcpus;
+	ret->vcpu_delay_ns = 0;
+	ret->vcpu_wait_ns = 0;
 }
 
-int fake_get_stats(struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e)
+static void fill_devices(int64_t ran_ns, struct domain_stats *ret)
+{
+	ret->block_read_bytes = ran_ns / 1000;
+	ret->block_write_bytes = ran_ns / 2000;
+	ret->block_read_requests = ran_ns / 4096000;
+	ret->block_write_requests = ran_ns / 8192000;
+	ret->net_rx_bytes = ran_ns / 10000;
+	ret->net_tx_bytes = ran_ns / 20000;
+}
+
+static void fill_stats(struct fake_domain *d, unsigned groups, struct domain_stats *ret)
+{
+	int64_t ran_ns = clock_now_ns() - d->started_ns;
+	domain_stats_init(ret);
+	ret->state = d->state;
+	memcpy(ret->id, d->id, sizeof(ret->id));
+	fake_memory_move(d);
+	if (groups & STATS_CPU)
+		ret->cpu_time_ns = ran_ns / 10 * d->vcpus_current;
+	if (groups & STATS_VCPU)
+		fill_cpus(d, ret);
+	if (groups & STATS_BALLOON)
+		fake_memory_fill(d, ret);
+	if (groups & STATS_DEVICES)
+		fill_devices(ran_ns, ret);
+}
+
+int fake_get_stats(struct driver_connection *c, unsigned groups, struct domain_stats_list *ret_list,
+        struct err *e)
 {
 	int rc = fake_enter(c, "get_stats", NULL, e);
 	if (rc != 0)
@@ -225,7 +247,7 @@ int fake_get_stats(struct driver_connection *c, struct domain_stats_list *ret_li
 	void *d;
 	while (map_next(domains, &cursor, NULL, &d))
 		if (fake_domain_is_active(d))
-			fill_stats(d, &list.items[list.len++]);
+			fill_stats(d, groups, &list.items[list.len++]);
 	*ret_list = list;
 	fake_leave(c);
 	return 0;

@@ -32,8 +32,15 @@ struct fake_domain {
 	enum freeze_status freeze;
 	int n_checkpoints;
 	VEC(struct fake_job) jobs;
-	int64_t memory_bytes, balloon_bytes;
+	/* What it booted with and was plugged; the ceiling for that; what the balloon leaves, and shall leave. */
+	int64_t memory_bytes, memory_max_bytes, balloon_bytes, target_bytes;
+	bool has_balloon, is_hung;
+	int stats_period_s;
+	struct fake_guest_memory memory;
+	int64_t moved_ms; /* when the balloon was last looked at */
+	int64_t said_s, said_available_bytes, said_usable_bytes; /* the guest's last report */
 	int vcpus, vcpus_current;
+	struct map *pins; /* owned; "0", ..., "emulator", "iothreads" -> CPUs, owned; NULL: none */
 	int64_t cpu_shares, cpu_limit_percent;
 	int64_t started_ns;
 	char macs[FAKE_MAX_MACS][18];
@@ -80,7 +87,9 @@ struct fake_host {
 	bool is_populated, is_hung;
 	int64_t delay_ms, jitter_ms;
 	int cpus;
-	int64_t memory_bytes;
+	int64_t memory_bytes, other_bytes; /* other: beside the guests */
+	struct host_pressure memory_pressure, cpu_pressure;
+	struct ksm_state ksm;
 	struct map *domains;  /* id -> struct fake_domain */
 	struct map *names;    /* name -> the same */
 	struct map *pools;    /* name -> struct fake_pool */
@@ -159,6 +168,16 @@ void fake_domain_emit(
 void fake_domains_populate(struct fake_host *h, int count, int running);
 void fake_pool_free(struct fake_pool *pool);
 
+/* A running guest's balloon moves as far as the time since the last look allows. */
+void fake_memory_move(struct fake_domain *d);
+/* It boots: the balloon leaves at once what the definition says. */
+void fake_memory_boot(struct fake_domain *d);
+/* The members balloon_*. */
+void fake_memory_fill(const struct fake_domain *d, struct domain_stats *ret);
+/* Pressure not known, KSM there and stopped. */
+void fake_host_resources_init(struct fake_host *h);
+void fake_pins_free(struct fake_domain *d);
+
 /* Stores. Lock order: a host, then the stores; what block jobs do to files goes by the first two. */
 /* Whether a volume with that path exists in a pool of the host; ret_info (may be NULL) is the caller's to free. */
 bool fake_volume_by_path(struct fake_host *h, const char *path, struct volume_info *ret_info);
@@ -204,7 +223,8 @@ int fake_get_domain(
         struct driver_connection *c, const char *id, struct domain_info *ret, struct err *e);
 int fake_find_domain(
         struct driver_connection *c, const char *name, char ret_id[UUID_TEXT_SIZE], struct err *e);
-int fake_get_stats(struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e);
+int fake_get_stats(struct driver_connection *c, unsigned groups, struct domain_stats_list *ret_list,
+        struct err *e);
 int fake_get_guest(
         struct driver_connection *c, const char *id, struct guest_info *ret, struct err *e);
 int fake_define(struct driver_connection *c, const char *xml, struct err *e);
@@ -222,6 +242,17 @@ int fake_resume(struct driver_connection *c, const char *id, struct err *e);
 int fake_managed_save(struct driver_connection *c, const char *id, struct err *e);
 int fake_managed_save_remove(struct driver_connection *c, const char *id, struct err *e);
 int fake_set_memory_live(struct driver_connection *c, const char *id, int64_t bytes, struct err *e);
+int fake_set_memory_stats_period(
+        struct driver_connection *c, const char *id, int seconds, struct err *e);
+int fake_memory_grow_live(
+        struct driver_connection *c, const char *id, int64_t bytes, struct err *e);
+int fake_get_guest_vcpus(
+        struct driver_connection *c, const char *id, int *ret_online, struct err *e);
+int fake_set_cpu_pins_live(
+        struct driver_connection *c, const char *id, const struct cpu_pins *pins, struct err *e);
+int fake_get_host_stats(struct driver_connection *c, struct host_stats *ret_stats, struct err *e);
+int fake_get_ksm(struct driver_connection *c, struct ksm_state *ret_state, struct err *e);
+int fake_set_ksm(struct driver_connection *c, const struct ksm_change *change, struct err *e);
 int fake_set_vcpus_live(struct driver_connection *c, const char *id, int count, struct err *e);
 int fake_set_cpu_live(struct driver_connection *c, const char *id, int64_t shares,
         int64_t limit_percent, struct err *e);

@@ -51,6 +51,7 @@ static struct fake_host *make_host(const char *name)
 	h->calls = map_new();
 	h->memories = map_new();
 	h->job_step_percent = 50;
+	fake_host_resources_init(h);
 	h->random = (uint64_t)clock_now_ns() | 1;
 	map_put(h->networks, "default", (void *)"active");
 	return h;
@@ -322,6 +323,22 @@ static void count_call(struct fake_host *h, const char *call)
 	(*count)++;
 }
 
+/* What libvirt answers without its QEMU, or by killing it. */
+static bool needs_qemu(const char *call)
+{
+	static const char *const others[] = {"define", "undefine", "get_domain", "destroy"};
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (strcmp(others[i], call) == 0)
+			return false;
+	return true;
+}
+
+static bool waits_for_qemu(const struct fake_host *h, const char *call, const char *id)
+{
+	const struct fake_domain *d = id ? map_get(h->domains, id) : NULL;
+	return d && d->is_hung && needs_qemu(call);
+}
+
 /* Locked; c is NULL for an attempt to open. */
 static int follow_script(struct fake_host *h, const struct driver_connection *c, const char *call,
         const char *id, struct err *e)
@@ -333,7 +350,8 @@ static int follow_script(struct fake_host *h, const struct driver_connection *c,
 	CLEANUP(cleanup_free) char *message = xstrdup(rule.behaviour.message);
 	count_call(h, call);
 	wait_ms(h, c, usual_delay_ms(h) + rule.behaviour.delay_ms);
-	while (!is_cut(c) && (h->is_hung || (rule.behaviour.hang && has_rule(h, rule.number))))
+	while (!is_cut(c) && (h->is_hung || waits_for_qemu(h, call, id) ||
+	                             (rule.behaviour.hang && has_rule(h, rule.number))))
 		pthread_cond_wait(&h->changed, &h->lock);
 	if (is_cut(c))
 		return err_set(e, ERR_HOST_DOWN, "the connection to %s broke", h->name);

@@ -116,8 +116,26 @@ static void read_sizes(const xmlNode *root, struct fake_domain *d)
 	CLEANUP(cleanup_free) char *vcpus_current = attribute_of(vcpu, "current");
 	d->memory_bytes = read_size(child(root, "memory"));
 	d->balloon_bytes = current ? read_size(current) : d->memory_bytes;
+	d->memory_max_bytes =
+	        child(root, "maxMemory") ? read_size(child(root, "maxMemory")) : d->memory_bytes;
 	d->vcpus = vcpus ? atoi(vcpus) : 1;
 	d->vcpus_current = vcpus_current ? atoi(vcpus_current) : d->vcpus;
+}
+
+static bool attribute_is(const xmlNode *node, const char *name, const char *value)
+{
+	CLEANUP(cleanup_free) char *text = attribute_of(node, name);
+	return text && strcmp(text, value) == 0;
+}
+
+/* A domain without the element has a balloon nonetheless, as with libvirt. */
+static void read_balloon(const xmlNode *root, struct fake_domain *d)
+{
+	const xmlNode *balloon = child(child(root, "devices"), "memballoon");
+	CLEANUP(cleanup_free) char *period = attribute_of(child(balloon, "stats"), "period");
+	d->has_balloon = !attribute_is(balloon, "model", "none");
+	d->memory.autodeflate = attribute_is(balloon, "autodeflate", "on");
+	d->stats_period_s = period ? atoi(period) : 0;
 }
 
 int fake_xml_parse(const char *xml, struct fake_domain *ret_domain, struct err *e)
@@ -133,6 +151,7 @@ int fake_xml_parse(const char *xml, struct fake_domain *ret_domain, struct err *
 	if (rc != 0)
 		return rc;
 	read_sizes(root, &d);
+	read_balloon(root, &d);
 	read_macs(root, &d);
 	d.is_ours = has_mark(root, DOMAIN_MARK_VM);
 	d.is_carrier = has_mark(root, DOMAIN_MARK_CARRIER);

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "hypervisor/driver_libvirt_internal.h"
 #include "hypervisor/libvirt_error.h"
+#include "hypervisor/uri.h"
 
 /* A silent libvirtd is given up after KEEPALIVE_INTERVAL_S * (KEEPALIVE_COUNT + 1). */
 #define KEEPALIVE_INTERVAL_S 5
@@ -81,6 +82,13 @@ static bool is_test_connection(virConnectPtr conn)
 	return type && strcasecmp(type, "test") == 0;
 }
 
+static bool is_local(const char *uri)
+{
+	bool is_local_host = false;
+	return uri_check(uri, /* allow_plain_tcp= */ true, &is_local_host, NULL) == 0 &&
+	       is_local_host;
+}
+
 static int driver_open(const char *uri, struct loop *loop, const struct driver_events *events,
         struct driver_connection **ret_connection, struct err *e)
 {
@@ -92,6 +100,7 @@ static int driver_open(const char *uri, struct loop *loop, const struct driver_e
 	if (!c->libvirt)
 		return libvirt_error_take(e, "connecting to %s", uri);
 	c->is_test = is_test_connection(c->libvirt);
+	c->is_local = !c->is_test && is_local(uri);
 	/* Refused by drivers that live in this process, which cannot fall silent. */
 	virConnectSetKeepAlive(c->libvirt, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
 	int r = events ? libvirt_events_subscribe(c, loop, events, e) : 0;
@@ -119,6 +128,9 @@ const struct driver driver_libvirt = {
         .get_domain = libvirt_domain_get,
         .find_domain = libvirt_domain_find,
         .get_stats = libvirt_stats_get,
+        .get_host_stats = libvirt_host_get_stats,
+        .get_ksm = libvirt_host_get_ksm,
+        .set_ksm = libvirt_host_set_ksm,
         .get_guest = libvirt_guest_get,
         .define = libvirt_domain_define,
         .undefine = libvirt_domain_undefine,
@@ -133,7 +145,11 @@ const struct driver driver_libvirt = {
         .managed_save = libvirt_domain_managed_save,
         .managed_save_remove = libvirt_domain_managed_save_remove,
         .set_memory_live = libvirt_live_set_memory,
+        .set_memory_stats_period = libvirt_live_set_stats_period,
+        .memory_grow_live = libvirt_live_grow_memory,
         .set_vcpus_live = libvirt_live_set_vcpus,
+        .get_guest_vcpus = libvirt_agent_count_vcpus,
+        .set_cpu_pins_live = libvirt_live_set_cpu_pins,
         .set_cpu_live = libvirt_live_set_cpu,
         .attach_device = libvirt_live_attach_device,
         .detach_device = libvirt_live_detach_device,

@@ -15,7 +15,7 @@
 
 #define COMMAND_TIMEOUT_S 5
 
-static int lookup_for_agent(
+int libvirt_agent_lookup(
         struct driver_connection *c, const char *id, virDomainPtr *ret_domain, struct err *e)
 {
 	if (c->is_test)
@@ -32,12 +32,18 @@ static int lookup_for_agent(
 	return 0;
 }
 
+static int send_text(
+        virDomainPtr domain, const char *text, const char *verb, char **ret_answer, struct err *e)
+{
+	*ret_answer = virDomainQemuAgentCommand(domain, text, COMMAND_TIMEOUT_S, 0);
+	return *ret_answer ? 0 : libvirt_domain_error(domain, verb, e);
+}
+
 static int command(
         virDomainPtr domain, const char *name, const char *verb, char **ret_answer, struct err *e)
 {
 	char *text CLEANUP(cleanup_free) = str_format("{\"execute\":\"%s\"}", name);
-	*ret_answer = virDomainQemuAgentCommand(domain, text, COMMAND_TIMEOUT_S, 0);
-	return *ret_answer ? 0 : libvirt_domain_error(domain, verb, e);
+	return send_text(domain, text, verb, ret_answer, e);
 }
 
 /* {"return":"thawed"} or "frozen" */
@@ -71,7 +77,7 @@ static int change(struct driver_connection *c, const char *id, const char *name,
 {
 	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
 	char *answer CLEANUP(cleanup_free) = NULL;
-	int r = lookup_for_agent(c, id, &domain, e);
+	int r = libvirt_agent_lookup(c, id, &domain, e);
 	if (r < 0)
 		return r;
 	r = command(domain, name, verb, &answer, e);
@@ -95,14 +101,14 @@ int libvirt_agent_freeze_status(
         struct driver_connection *c, const char *id, enum freeze_status *ret_status, struct err *e)
 {
 	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
-	int r = lookup_for_agent(c, id, &domain, e);
+	int r = libvirt_agent_lookup(c, id, &domain, e);
 	return r < 0 ? r : read_status(domain, ret_status, e);
 }
 
 int libvirt_agent_set_time(struct driver_connection *c, const char *id, struct err *e)
 {
 	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
-	int r = lookup_for_agent(c, id, &domain, e);
+	int r = libvirt_agent_lookup(c, id, &domain, e);
 	if (r < 0)
 		return r;
 	struct timespec now;
@@ -110,4 +116,46 @@ int libvirt_agent_set_time(struct driver_connection *c, const char *id, struct e
 	if (virDomainSetTime(domain, now.tv_sec, (unsigned int)now.tv_nsec, 0) < 0)
 		return libvirt_domain_error(domain, "setting the clock of", e);
 	return 0;
+}
+
+/* --- memory --- */
+
+/* The command that makes the guest use the blocks it has set aside; NULL: there are none. Caller frees. */
+static char *online_command(const char *answer)
+{
+	json_t *root = json_loads(answer, JSON_REJECT_DUPLICATES, NULL);
+	json_t *blocks = json_array();
+	json_t *block;
+	size_t i;
+	json_array_foreach(json_object_get(root, "return"), i, block)
+	{
+		json_t *index = json_object_get(block, "phys-index");
+		if (index && json_is_false(json_object_get(block, "online")))
+			json_array_append_new(
+			        blocks, json_pack("{s:O, s:b}", "phys-index", index, "online", 1));
+	}
+	json_t *message = NULL;
+	if (json_array_size(blocks) > 0)
+		message = json_pack("{s:s, s:{s:O}}", "execute", "guest-set-memory-blocks",
+		        "arguments", "mem-blks", blocks);
+	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+	json_decref(message);
+	json_decref(blocks);
+	json_decref(root);
+	return text;
+}
+
+int libvirt_agent_use_memory(struct driver_connection *c, const char *id, struct err *e)
+{
+	static const char verb[] = "making use of plugged memory in";
+	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
+	char *blocks CLEANUP(cleanup_free) = NULL;
+	char *answer CLEANUP(cleanup_free) = NULL;
+	int r = libvirt_agent_lookup(c, id, &domain, e);
+	if (r == 0)
+		r = command(domain, "guest-get-memory-blocks", verb, &blocks, e);
+	if (r < 0)
+		return r;
+	char *text CLEANUP(cleanup_free) = online_command(blocks);
+	return text ? send_text(domain, text, verb, &answer, e) : 0;
 }

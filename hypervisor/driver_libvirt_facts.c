@@ -34,20 +34,27 @@ static void ask_versions(struct driver_connection *c, struct host_facts *facts)
 		facts->hypervisor_version = version;
 }
 
-/* Hosts whose capabilities have no NUMA cells still know their sum. */
-static void ask_node(struct driver_connection *c, struct host_facts *facts)
+/* Cells tell what their kernel had at the start, and some hosts have none. */
+static void ask_memory(struct driver_connection *c, struct host_facts *facts)
+{
+	struct host_stats stats;
+	virNodeInfo node;
+	if (libvirt_host_get_stats(c, &stats, NULL) == 0 && stats.memory_total_bytes > 0)
+		facts->memory_bytes = stats.memory_total_bytes;
+	else if (facts->memory_bytes == 0 && virNodeGetInfo(c->libvirt, &node) == 0)
+		facts->memory_bytes = (int64_t)node.memory * 1024;
+}
+
+/* For hosts whose capabilities have no NUMA cells. */
+static void ask_cpus(struct driver_connection *c, struct host_facts *facts)
 {
 	virNodeInfo node;
-	if (virNodeGetInfo(c->libvirt, &node) < 0)
+	if (facts->threads > 0 || virNodeGetInfo(c->libvirt, &node) < 0)
 		return;
-	if (facts->memory_bytes == 0)
-		facts->memory_bytes = (int64_t)node.memory * 1024;
-	if (facts->threads == 0) {
-		facts->threads = (int)node.cpus;
-		facts->sockets = (int)(node.sockets * node.nodes);
-		facts->cores = facts->sockets * (int)node.cores;
-		facts->threads_per_core = (int)node.threads;
-	}
+	facts->threads = (int)node.cpus;
+	facts->sockets = (int)(node.sockets * node.nodes);
+	facts->cores = facts->sockets * (int)node.cores;
+	facts->threads_per_core = (int)node.threads;
 }
 
 static int ask_all(struct driver_connection *c, struct host_facts *facts, struct err *e)
@@ -62,7 +69,8 @@ static int ask_all(struct driver_connection *c, struct host_facts *facts, struct
 	facts->hostname = virConnectGetHostname(c->libvirt);
 	facts->has_libvirt_storage = libvirt_pool_is_supported(c);
 	ask_versions(c, facts);
-	ask_node(c, facts);
+	ask_memory(c, facts);
+	ask_cpus(c, facts);
 	for (size_t i = 0; i < facts->n_archs && !c->is_test; i++)
 		ask_architecture(c, facts, &facts->archs[i]);
 	return 0;

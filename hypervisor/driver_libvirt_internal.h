@@ -16,7 +16,8 @@ struct driver_connection {
 	struct event_gate *gate;        /* owned; shared with libvirt's callbacks */
 	int event_ids[EVENT_KINDS_MAX]; /* of the registrations, -1 for none */
 	bool has_close_callback;
-	bool is_test; /* test:///: no agent, no QEMU, fewer flags */
+	bool is_local; /* the host is this machine */
+	bool is_test;  /* test:///: no agent, no QEMU, fewer flags */
 };
 
 /* --- driver_libvirt_events.c --- */
@@ -65,20 +66,42 @@ int libvirt_domain_find(
 
 /* --- driver_libvirt_stats.c, driver_libvirt_guest.c --- */
 
-int libvirt_stats_get(
-        struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e);
+int libvirt_stats_get(struct driver_connection *c, unsigned groups,
+        struct domain_stats_list *ret_list, struct err *e);
 /* How long a call waits for an agent that does not answer. */
 #define AGENT_TIMEOUT_S 2
 int libvirt_guest_get(
         struct driver_connection *c, const char *id, struct guest_info *ret_info, struct err *e);
 
-/* --- driver_libvirt_live.c --- */
+/* --- driver_libvirt_host.c --- */
+
+int libvirt_host_get_stats(
+        struct driver_connection *c, struct host_stats *ret_stats, struct err *e);
+int libvirt_host_get_ksm(struct driver_connection *c, struct ksm_state *ret_state, struct err *e);
+int libvirt_host_set_ksm(
+        struct driver_connection *c, const struct ksm_change *change, struct err *e);
+
+/* --- driver_libvirt_memory.c --- */
 
 int libvirt_live_set_memory(
         struct driver_connection *c, const char *id, int64_t bytes, struct err *e);
+int libvirt_live_set_stats_period(
+        struct driver_connection *c, const char *id, int seconds, struct err *e);
+int libvirt_live_grow_memory(
+        struct driver_connection *c, const char *id, int64_t bytes, struct err *e);
+
+/* --- driver_libvirt_cpu.c --- */
+
 int libvirt_live_set_vcpus(struct driver_connection *c, const char *id, int count, struct err *e);
+int libvirt_agent_count_vcpus(
+        struct driver_connection *c, const char *id, int *ret_online, struct err *e);
 int libvirt_live_set_cpu(struct driver_connection *c, const char *id, int64_t shares,
         int64_t limit_percent, struct err *e);
+int libvirt_live_set_cpu_pins(
+        struct driver_connection *c, const char *id, const struct cpu_pins *pins, struct err *e);
+
+/* --- driver_libvirt_live.c --- */
+
 int libvirt_live_attach_device(struct driver_connection *c, const char *id, const char *device_xml,
         enum attach_flags flags, struct err *e);
 int libvirt_live_detach_device(struct driver_connection *c, const char *id, const char *device_xml,
@@ -119,6 +142,11 @@ int libvirt_drop_checkpoints(struct driver_connection *c, const char *id, struct
 
 /* --- driver_libvirt_agent.c --- */
 
+/* A running domain, with short waits for its agent. */
+int libvirt_agent_lookup(
+        struct driver_connection *c, const char *id, virDomainPtr *ret_domain, struct err *e);
+/* Makes the guest use all memory that it has: some leave plugged memory aside until told. */
+int libvirt_agent_use_memory(struct driver_connection *c, const char *id, struct err *e);
 int libvirt_agent_freeze(struct driver_connection *c, const char *id, struct err *e);
 int libvirt_agent_thaw(struct driver_connection *c, const char *id, struct err *e);
 int libvirt_agent_freeze_status(

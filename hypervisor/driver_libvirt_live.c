@@ -1,79 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Changes to running domains. Lane threads. */
+/* Devices of running domains. Lane threads. */
 #include "base/str.h"
 #include "hypervisor/domain_xml.h"
 #include "hypervisor/driver_libvirt_internal.h"
 #include "hypervisor/libvirt_error.h"
-
-#define CPU_PERIOD_US 100000
-
-int libvirt_live_set_memory(
-        struct driver_connection *c, const char *id, int64_t bytes, struct err *e)
-{
-	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
-	int r = libvirt_domain_lookup(c, id, &domain, e);
-	if (r < 0)
-		return r;
-	if (virDomainSetMemoryFlags(domain, (unsigned long)(bytes / 1024), VIR_DOMAIN_AFFECT_LIVE) <
-	        0)
-		return libvirt_domain_error(domain, "setting the memory of", e);
-	return 0;
-}
-
-int libvirt_live_set_vcpus(struct driver_connection *c, const char *id, int count, struct err *e)
-{
-	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
-	int r = libvirt_domain_lookup(c, id, &domain, e);
-	if (r < 0)
-		return r;
-	if (virDomainSetVcpusFlags(domain, (unsigned int)count, VIR_DOMAIN_AFFECT_LIVE) < 0)
-		return libvirt_domain_error(domain, "setting the vCPUs of", e);
-	return 0;
-}
-
-struct parameters {
-	virTypedParameterPtr items; /* owned */
-	int len, capacity;
-};
-
-static void cleanup_parameters(struct parameters *p)
-{
-	virTypedParamsFree(p->items, p->len);
-}
-
-static void add_unsigned(struct parameters *p, const char *name, unsigned long long value)
-{
-	virTypedParamsAddULLong(&p->items, &p->len, &p->capacity, name, value);
-}
-
-/* The quota is per vCPU and so is the limit: no factor for their number. */
-static void add_limit(struct parameters *p, int64_t limit_percent)
-{
-	long long quota = limit_percent < 0 ? -1 : CPU_PERIOD_US / 100 * limit_percent;
-	add_unsigned(p, VIR_DOMAIN_SCHEDULER_VCPU_PERIOD, CPU_PERIOD_US);
-	virTypedParamsAddLLong(
-	        &p->items, &p->len, &p->capacity, VIR_DOMAIN_SCHEDULER_VCPU_QUOTA, quota);
-}
-
-int libvirt_live_set_cpu(struct driver_connection *c, const char *id, int64_t shares,
-        int64_t limit_percent, struct err *e)
-{
-	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
-	struct parameters p CLEANUP(cleanup_parameters) = {0};
-	int r = libvirt_domain_lookup(c, id, &domain, e);
-	if (r < 0)
-		return r;
-	if (shares > 0)
-		add_unsigned(&p, VIR_DOMAIN_SCHEDULER_CPU_SHARES, (unsigned long long)shares);
-	if (limit_percent != 0)
-		add_limit(&p, limit_percent);
-	if (p.len > 0 && virDomainSetSchedulerParametersFlags(
-	                         domain, p.items, p.len, VIR_DOMAIN_AFFECT_LIVE) < 0)
-		return libvirt_domain_error(domain, "setting the CPU share of", e);
-	return 0;
-}
-
-/* --- devices --- */
 
 static unsigned int affect(enum attach_flags flags)
 {

@@ -14,9 +14,18 @@
 #include "hypervisor/driver_libvirt_internal.h"
 #include "hypervisor/libvirt_error.h"
 
-#define GROUPS                                                                                     \
-	(VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BALLOON |          \
-	        VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_INTERFACE | VIR_DOMAIN_STATS_BLOCK)
+static unsigned int libvirt_groups(unsigned groups)
+{
+	static const struct {
+		unsigned ours, theirs;
+	} table[] = {{STATS_CPU, VIR_DOMAIN_STATS_CPU_TOTAL},
+	        {STATS_BALLOON, VIR_DOMAIN_STATS_BALLOON}, {STATS_VCPU, VIR_DOMAIN_STATS_VCPU},
+	        {STATS_DEVICES, VIR_DOMAIN_STATS_INTERFACE | VIR_DOMAIN_STATS_BLOCK}};
+	unsigned int flags = VIR_DOMAIN_STATS_STATE;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++)
+		flags |= groups & table[i].ours ? table[i].theirs : 0U;
+	return flags;
+}
 
 /* Where a counter goes; numbered ones (with a suffix) are summed over all devices. */
 struct counter {
@@ -33,6 +42,7 @@ static const struct counter counters[] = {
         {"vcpu.current", NULL, FIELD(vcpus_current), 1},
         {"vcpu.maximum", NULL, FIELD(vcpus_maximum), 1},
         {"vcpu.", ".delay", FIELD(vcpu_delay_ns), 1},
+        {"vcpu.", ".wait", FIELD(vcpu_wait_ns), 1},
         {"balloon.current", NULL, FIELD(balloon_current_bytes), KIB},
         {"balloon.maximum", NULL, FIELD(balloon_maximum_bytes), KIB},
         {"balloon.available", NULL, FIELD(balloon_available_bytes), KIB},
@@ -40,7 +50,9 @@ static const struct counter counters[] = {
         {"balloon.unused", NULL, FIELD(balloon_unused_bytes), KIB},
         {"balloon.rss", NULL, FIELD(balloon_rss_bytes), KIB},
         {"balloon.major_fault", NULL, FIELD(balloon_major_faults), 1},
+        {"balloon.minor_fault", NULL, FIELD(balloon_minor_faults), 1},
         {"balloon.swap_in", NULL, FIELD(balloon_swap_in_bytes), KIB},
+        {"balloon.swap_out", NULL, FIELD(balloon_swap_out_bytes), KIB},
         {"balloon.last-update", NULL, FIELD(balloon_last_update_s), 1},
         {"block.", ".rd.bytes", FIELD(block_read_bytes), 1},
         {"block.", ".wr.bytes", FIELD(block_write_bytes), 1},
@@ -53,13 +65,6 @@ static const struct counter counters[] = {
 static int64_t *counter_field(struct domain_stats *stats, const struct counter *counter)
 {
 	return (int64_t *)(void *)((char *)stats + counter->offset);
-}
-
-static void stats_init(struct domain_stats *stats)
-{
-	*stats = (struct domain_stats){.state = DOMAIN_UNKNOWN};
-	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-		*counter_field(stats, &counters[i]) = -1;
 }
 
 static int64_t value_of(const virTypedParameter *p)
@@ -109,7 +114,7 @@ static void add_counter(struct domain_stats *stats, const virTypedParameter *p)
 
 static void read_record(const virDomainStatsRecord *record, struct domain_stats *stats)
 {
-	stats_init(stats);
+	domain_stats_init(stats);
 	virDomainGetUUIDString(record->dom, stats->id);
 	for (int i = 0; i < record->nparams; i++) {
 		const virTypedParameter *p = &record->params[i];
@@ -125,7 +130,7 @@ static void read_record(const virDomainStatsRecord *record, struct domain_stats 
 static bool read_single(virDomainPtr domain, struct domain_stats *stats)
 {
 	virDomainInfo info;
-	stats_init(stats);
+	domain_stats_init(stats);
 	virDomainGetUUIDString(domain, stats->id);
 	if (virDomainGetInfo(domain, &info) < 0)
 		return false;
@@ -154,13 +159,13 @@ static int get_singly(
 	return 0;
 }
 
-int libvirt_stats_get(
-        struct driver_connection *c, struct domain_stats_list *ret_list, struct err *e)
+int libvirt_stats_get(struct driver_connection *c, unsigned groups,
+        struct domain_stats_list *ret_list, struct err *e)
 {
 	if (c->is_test)
 		return get_singly(c, ret_list, e);
 	virDomainStatsRecordPtr *records = NULL;
-	int n = virConnectGetAllDomainStats(c->libvirt, GROUPS, &records,
+	int n = virConnectGetAllDomainStats(c->libvirt, libvirt_groups(groups), &records,
 	        VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE |
 	                VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
 	if (n < 0)

@@ -32,6 +32,9 @@ void host_facts_done(struct host_facts *facts)
 		arch_done(&facts->archs[i]);
 	free(facts->archs);
 	free(facts->numa);
+	free(facts->host_cpus);
+	free(facts->hugepages);
+	free(facts->cpu_baseline);
 	free(facts->hostname);
 	free(facts->cpu_arch);
 	free(facts->cpu_model);
@@ -49,11 +52,6 @@ struct cpu_place {
 
 typedef VEC(struct cpu_place) cpu_places;
 
-static bool same_core(const struct cpu_place *a, const struct cpu_place *b)
-{
-	return a->socket == b->socket && a->die == b->die && a->core == b->core;
-}
-
 static int compare_places(const void *left, const void *right)
 {
 	const struct cpu_place *a = left, *b = right;
@@ -64,7 +62,17 @@ static int compare_places(const void *left, const void *right)
 	return a->core == b->core ? 0 : a->core < b->core ? -1 : 1;
 }
 
-static int read_cell_cpus(const xmlNode *cell, cpu_places *places)
+typedef VEC(struct host_cpu) host_cpus;
+typedef VEC(struct hugepage_pool) hugepage_pools;
+
+/* What is gathered over the cells. */
+struct topology {
+	cpu_places places; /* of cpus.items, one each */
+	host_cpus cpus;
+	hugepage_pools hugepages;
+};
+
+static int read_cell_cpus(const xmlNode *cell, int node, struct topology *t)
 {
 	int n = 0;
 	XML_FOR_EACH_CHILD(xml_read_child(cell, "cpus"), "cpu", cpu)
@@ -76,43 +84,100 @@ static int read_cell_cpus(const xmlNode *cell, cpu_places *places)
 		struct cpu_place place = {xml_read_attribute_int(cpu, "socket_id"),
 		        xml_read_attribute_int(cpu, "die_id"),
 		        xml_read_attribute_int(cpu, "core_id")};
-		VEC_PUSH(places, place);
+		struct host_cpu host_cpu = {.id = (int)xml_read_attribute_int(cpu, "id"),
+		        .node = node,
+		        .socket = (int)place.socket};
+		VEC_PUSH(&t->places, place);
+		VEC_PUSH(&t->cpus, host_cpu);
 	}
 	return n;
 }
 
-static void count_places(cpu_places *places, struct host_facts *facts)
+/* The first size is the ordinary one. */
+static void read_cell_pages(const xmlNode *cell, int node, struct topology *t)
 {
-	if (places->len == 0)
-		return;
-	qsort(places->items, places->len, sizeof(places->items[0]), compare_places);
-	for (size_t i = 0; i < places->len; i++) {
-		const struct cpu_place *p = &places->items[i];
-		const struct cpu_place *last = i > 0 ? p - 1 : NULL;
-		facts->sockets += !last || last->socket != p->socket;
-		facts->cores += !last || !same_core(last, p);
+	bool is_first = true;
+	XML_FOR_EACH_CHILD(cell, "pages", it)
+	{
+		int64_t kib = xml_read_attribute_int(it, "size");
+		struct hugepage_pool pool = {.node = node,
+		        .page_bytes = kib < INT64_MAX / 1024 ? kib * 1024 : 0,
+		        .pages = xml_read_content_int(it)};
+		if (!is_first && pool.pages > 0 && pool.page_bytes > 0)
+			VEC_PUSH(&t->hugepages, pool);
+		is_first = false;
 	}
-	facts->threads_per_core = ((int)places->len + facts->cores - 1) / facts->cores;
+}
+
+/* Numbers the cores: threads in the same place are siblings. `sorted` has each place once. */
+static void number_cores(struct topology *t, const cpu_places *sorted)
+{
+	for (size_t i = 0; i < t->cpus.len; i++) {
+		const struct cpu_place *place = bsearch(&t->places.items[i], sorted->items,
+		        sorted->len, sizeof(sorted->items[0]), compare_places);
+		t->cpus.items[i].core = (int)(place - sorted->items);
+	}
+}
+
+static int compare_cpus(const void *left, const void *right)
+{
+	const struct host_cpu *a = left, *b = right;
+	return a->node != b->node ? (a->node < b->node ? -1 : 1)
+	                          : (a->id > b->id) - (a->id < b->id);
+}
+
+/* Each place once, in order. */
+static cpu_places distinct_places(const cpu_places *places)
+{
+	cpu_places sorted = {0};
+	for (size_t i = 0; i < places->len; i++)
+		VEC_PUSH(&sorted, places->items[i]);
+	if (sorted.len > 1)
+		qsort(sorted.items, sorted.len, sizeof(sorted.items[0]), compare_places);
+	size_t kept = 0;
+	for (size_t i = 0; i < sorted.len; i++)
+		if (kept == 0 || compare_places(&sorted.items[kept - 1], &sorted.items[i]) != 0)
+			sorted.items[kept++] = sorted.items[i];
+	sorted.len = kept;
+	return sorted;
+}
+
+static void count_places(struct topology *t, struct host_facts *facts)
+{
+	if (t->places.len == 0)
+		return;
+	cpu_places cores = distinct_places(&t->places);
+	for (size_t i = 0; i < cores.len; i++)
+		facts->sockets += i == 0 || cores.items[i - 1].socket != cores.items[i].socket;
+	facts->cores = (int)cores.len;
+	facts->threads_per_core = ((int)t->places.len + facts->cores - 1) / facts->cores;
+	number_cores(t, &cores);
+	VEC_DONE(&cores);
+	qsort(t->cpus.items, t->cpus.len, sizeof(t->cpus.items[0]), compare_cpus);
 }
 
 static void read_numa(const xmlNode *host, struct host_facts *facts)
 {
 	const xmlNode *cells = xml_read_child(xml_read_child(host, "topology"), "cells");
-	cpu_places places = {0};
+	struct topology t = {0};
 	VEC(struct numa_node) nodes = {0};
 	XML_FOR_EACH_CHILD(cells, "cell", cell)
 	{
-		struct numa_node node = {
-		        .id = (int)xml_read_attribute_int(cell, "id"),
+		int id = (int)xml_read_attribute_int(cell, "id");
+		struct numa_node node = {.id = id,
 		        .memory_bytes = xml_read_bytes(xml_read_child(cell, "memory")),
-		        .cpus = read_cell_cpus(cell, &places),
-		};
+		        .cpus = read_cell_cpus(cell, id, &t)};
+		read_cell_pages(cell, id, &t);
 		facts->threads += node.cpus;
 		facts->memory_bytes += node.memory_bytes;
 		VEC_PUSH(&nodes, node);
 	}
-	count_places(&places, facts);
-	VEC_DONE(&places);
+	count_places(&t, facts);
+	VEC_DONE(&t.places);
+	facts->host_cpus = t.cpus.items;
+	facts->n_host_cpus = t.cpus.len;
+	facts->hugepages = t.hugepages.items;
+	facts->n_hugepages = t.hugepages.len;
 	facts->numa = nodes.items;
 	facts->n_numa = nodes.len;
 }
@@ -143,12 +208,51 @@ static enum hardware_virtualization read_hardware(const xmlNode *cpu)
 	return HARDWARE_NONE;
 }
 
+static int compare_texts(const void *left, const void *right)
+{
+	return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+/* FNV-1a; a terminating NUL belongs to the text. */
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+	do
+		hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+	while (*text++);
+	return hash;
+}
+
+/* "VENDOR/MODEL/HASH of the sorted features". Caller frees; NULL: the host does not say its CPU. */
+static char *cpu_baseline(const xmlNode *cpu, const struct host_facts *facts)
+{
+	VEC(char *) names = {0};
+	uint64_t hash = 0xcbf29ce484222325u;
+	if (!facts->cpu_model)
+		return NULL;
+	XML_FOR_EACH_CHILD(cpu, "feature", feature)
+	{
+		char *name = xml_read_attribute(feature, "name");
+		if (name)
+			VEC_PUSH(&names, name);
+	}
+	if (names.len > 1)
+		qsort(names.items, names.len, sizeof(names.items[0]), compare_texts);
+	for (size_t i = 0; i < names.len; i++) {
+		hash = hash_text(hash, names.items[i]);
+		free(names.items[i]);
+	}
+	VEC_DONE(&names);
+	return str_format("%s/%s/%016llx", facts->cpu_vendor ? facts->cpu_vendor : "",
+	        facts->cpu_model, (unsigned long long)hash);
+}
+
 static void read_host(const xmlNode *host, struct host_facts *facts)
 {
 	const xmlNode *cpu = xml_read_child(host, "cpu");
 	facts->cpu_arch = xml_read_content(xml_read_child(cpu, "arch"));
 	facts->cpu_model = xml_read_content(xml_read_child(cpu, "model"));
 	facts->cpu_vendor = xml_read_content(xml_read_child(cpu, "vendor"));
+	facts->cpu_baseline = cpu_baseline(cpu, facts);
 	facts->hardware = read_hardware(cpu);
 	facts->has_iommu = xml_read_attribute_is(xml_read_child(host, "iommu"), "support", "yes");
 	read_numa(host, facts);

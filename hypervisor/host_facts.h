@@ -28,8 +28,23 @@ struct numa_node {
 	int cpus;
 };
 
+/* A thread of the host's CPUs; offline ones are left out. */
+struct host_cpu {
+	int id, node, socket;
+	int core; /* threads with the same number are siblings; counted from 0 over the whole host */
+};
+
+/* Huge pages that the host has set aside. */
+struct hugepage_pool {
+	int node;
+	int64_t page_bytes, pages; /* both of them, used ones included */
+};
+
 struct host_facts {
 	char *hostname, *cpu_arch, *cpu_model, *cpu_vendor; /* owned */
+	/* Owned; equal on hosts whose CPUs have the same vendor, model and features as far as libvirt says. NULL: not
+	 * known. */
+	char *cpu_baseline;
 	char *domain_type; /* owned: virt types offered for the native arch, "kvm", "qemu" or "test"
 	                    */
 	int threads, sockets, cores, threads_per_core;
@@ -42,6 +57,10 @@ struct host_facts {
 	size_t n_archs;
 	struct numa_node *numa; /* owned */
 	size_t n_numa;
+	struct host_cpu *host_cpus; /* owned; by node, then id; none on hosts without NUMA cells */
+	size_t n_host_cpus;
+	struct hugepage_pool *hugepages; /* owned; pools without pages are left out */
+	size_t n_hugepages;
 	bool has_libvirt_storage; /* the connection serves storage pools */
 	bool is_test_driver;      /* test:/// : no devices, no agent */
 };

@@ -196,6 +196,63 @@ static void test_golden_limits(void **state)
 	assert_golden("x86-limits", &c);
 }
 
+static void test_golden_pinned(void **state)
+{
+	(void)state;
+	static const char *const pins[] = {"0", "4", NULL};
+	struct domain_disk disks[] = {root_disk, root_disk, root_disk};
+	disks[1].name = "logs";
+	disks[1].bus = "scsi";
+	disks[2].name = "data";
+	struct domain_config c = sample();
+	c.vcpus_max = 4;
+	c.vcpu_pins = pins;
+	c.n_vcpu_pins = ARRAY_LEN(pins);
+	c.emulator_pins = c.iothread_pins = "1-3,5";
+	c.iothreads = 2;
+	c.memory_nodes = "0-1";
+	c.memory_policy = "interleave";
+	c.hugepages = true;
+	c.hugepage_bytes = GIB;
+	c.disks = disks;
+	c.n_disks = ARRAY_LEN(disks);
+	assert_golden("x86-pinned", &c);
+}
+
+static void test_bad_pins_and_nodes_are_refused(void **state)
+{
+	(void)state;
+	static const char *const odd[] = {"0;1"}, *const many[] = {"0", "0", "0"};
+	const struct domain_config good = sample();
+	struct domain_config bad[] = {good, good, good, good, good, good, good};
+	bad[0].vcpu_pins = odd;
+	bad[0].n_vcpu_pins = 1;
+	bad[1].vcpu_pins = many;
+	bad[1].n_vcpu_pins = 3;
+	bad[2].emulator_pins = "";
+	bad[3].memory_nodes = "a";
+	bad[4].memory_nodes = "0";
+	bad[4].memory_policy = "greedy";
+	bad[5].iothreads = -1;
+	bad[6].hugepages = true;
+	bad[6].hugepage_bytes = 1000;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		char *xml = NULL;
+		assert_int_equal(domain_xml_build(&bad[i], &xml, NULL), ERR_INVALID);
+		assert_null(xml);
+	}
+}
+
+static void test_dimm_is_one_memory_device(void **state)
+{
+	(void)state;
+	char *xml CLEANUP(cleanup_free) = NULL;
+	assert_int_equal(domain_xml_build_dimm(GIB / 8, &xml, NULL), 0);
+	assert_non_null(strstr(xml, "<memory model=\"dimm\">"));
+	assert_non_null(strstr(xml, "<size unit=\"KiB\">131072</size>"));
+	assert_non_null(strstr(xml, "<node>0</node>"));
+}
+
 static void test_golden_cdrom(void **state)
 {
 	(void)state;
@@ -475,6 +532,9 @@ int main(void)
 	        cmocka_unit_test(test_golden_direct_kernel),
 	        cmocka_unit_test(test_golden_aarch64),
 	        cmocka_unit_test(test_golden_limits),
+	        cmocka_unit_test(test_golden_pinned),
+	        cmocka_unit_test(test_bad_pins_and_nodes_are_refused),
+	        cmocka_unit_test(test_dimm_is_one_memory_device),
 	        cmocka_unit_test(test_golden_cdrom),
 	        cmocka_unit_test(test_golden_scsi_and_usb),
 	        cmocka_unit_test(test_golden_test_driver),

@@ -214,12 +214,12 @@ static void test_redefinition_takes_effect_at_the_next_start(void **state)
 	assert_non_null(strstr(info.live_xml, "256"));
 	domain_info_done(&info);
 	struct domain_stats_list stats = {0};
-	assert_int_equal(driver->get_stats(f->c, &stats, &f->e), 0);
+	assert_int_equal(driver->get_stats(f->c, STATS_ALL, &stats, &f->e), 0);
 	assert_int_equal(stats.items[0].balloon_maximum_bytes, 256 * 1024 * 1024);
 	domain_stats_list_done(&stats);
 	driver->destroy(f->c, ID, &f->e);
 	driver->start(f->c, ID, &f->e);
-	assert_int_equal(driver->get_stats(f->c, &stats, &f->e), 0);
+	assert_int_equal(driver->get_stats(f->c, STATS_ALL, &stats, &f->e), 0);
 	assert_int_equal(stats.items[0].balloon_maximum_bytes, 512 * 1024 * 1024);
 	domain_stats_list_done(&stats);
 }
@@ -251,7 +251,7 @@ static void test_live_changes_keep_to_the_maximum(void **state)
 	assert_int_equal(driver->set_vcpus_live(f->c, ID, 4, &f->e), 0);
 	assert_int_equal(driver->set_cpu_live(f->c, ID, 512, -1, &f->e), 0);
 	struct domain_stats_list stats = {0};
-	assert_int_equal(driver->get_stats(f->c, &stats, &f->e), 0);
+	assert_int_equal(driver->get_stats(f->c, STATS_ALL, &stats, &f->e), 0);
 	assert_int_equal(stats.len, 1);
 	assert_int_equal(stats.items[0].balloon_current_bytes, 128 << 20);
 	assert_int_equal(stats.items[0].vcpus_current, 4);
@@ -432,7 +432,7 @@ static void test_parameters_make_a_populated_host(void **state)
 	assert_false(info.is_ours);
 	domain_info_done(&info);
 	domain_list_done(&list);
-	assert_int_equal(driver->get_stats(c, &stats, &f->e), 0);
+	assert_int_equal(driver->get_stats(c, STATS_ALL, &stats, &f->e), 0);
 	assert_int_equal(stats.len, 100);
 	domain_stats_list_done(&stats);
 	assert_int_equal(driver->get_facts(c, &facts, &f->e), 0);

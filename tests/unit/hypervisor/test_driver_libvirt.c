@@ -347,7 +347,7 @@ static void test_stats_fall_back_to_the_basic_ones(void **state)
 	define_sample("counted", id);
 	assert_ok(driver->start(connection, id, &failure));
 	struct domain_stats_list list CLEANUP(domain_stats_list_done) = {0};
-	assert_ok(driver->get_stats(connection, &list, &failure));
+	assert_ok(driver->get_stats(connection, STATS_ALL, &list, &failure));
 	const struct domain_stats *stats = NULL;
 	for (size_t i = 0; i < list.len; i++)
 		if (strcmp(list.items[i].id, id) == 0)

@@ -73,6 +73,68 @@ static void test_cpu_topology_and_numa_are_counted(void **state)
 	host_facts_done(&f);
 }
 
+static void test_cpus_are_listed_by_node_with_their_siblings(void **state)
+{
+	(void)state;
+	static const struct host_cpu expected[] = {{0, 0, 0, 0}, {1, 0, 0, 1}, {4, 0, 0, 0},
+	        {5, 0, 0, 1}, {2, 1, 1, 2}, {3, 1, 1, 3}, {6, 1, 1, 2}, {7, 1, 1, 3}};
+	struct host_facts f = parse("", X86_GUEST("<domain type='qemu'/>"));
+	assert_int_equal(f.n_host_cpus, ARRAY_LEN(expected));
+	for (size_t i = 0; i < f.n_host_cpus; i++) {
+		assert_int_equal(f.host_cpus[i].id, expected[i].id);
+		assert_int_equal(f.host_cpus[i].node, expected[i].node);
+		assert_int_equal(f.host_cpus[i].socket, expected[i].socket);
+		assert_int_equal(f.host_cpus[i].core, expected[i].core);
+	}
+	host_facts_done(&f);
+}
+
+static void test_huge_pages_are_those_set_aside(void **state)
+{
+	(void)state;
+	struct host_facts f = {0};
+	static const char xml[] =
+	        "<capabilities><host><topology><cells><cell id='0'>"
+	        "<pages unit='KiB' size='4'>1000</pages><pages unit='KiB' size='2048'>0</pages>"
+	        "<pages unit='KiB' size='1048576'>3</pages></cell><cell id='1'>"
+	        "<pages unit='KiB' size='4'>1000</pages><pages unit='KiB' size='2048'>512</pages>"
+	        "</cell></cells></topology></host></capabilities>";
+	assert_int_equal(host_facts_parse(xml, &f, NULL), 0);
+	assert_int_equal(f.n_hugepages, 2);
+	assert_int_equal(f.hugepages[0].node, 0);
+	assert_int_equal(f.hugepages[0].page_bytes, 1LL << 30);
+	assert_int_equal(f.hugepages[0].pages, 3);
+	assert_int_equal(f.hugepages[1].node, 1);
+	assert_int_equal(f.hugepages[1].page_bytes, 2LL << 20);
+	assert_int_equal(f.hugepages[1].pages, 512);
+	host_facts_done(&f);
+}
+
+static char *baseline(const char *features)
+{
+	struct host_facts f = parse(features, X86_GUEST("<domain type='qemu'/>"));
+	char *token = xstrdup(f.cpu_baseline);
+	host_facts_done(&f);
+	return token;
+}
+
+static void test_cpu_baseline_tells_hosts_apart_by_features_alone(void **state)
+{
+	(void)state;
+	char *one CLEANUP(cleanup_free) = baseline("<feature name='a'/><feature name='bc'/>");
+	char *turned CLEANUP(cleanup_free) = baseline("<feature name='bc'/><feature name='a'/>");
+	char *joined CLEANUP(cleanup_free) = baseline("<feature name='ab'/><feature name='c'/>");
+	char *none CLEANUP(cleanup_free) = baseline("");
+	assert_true(str_starts_with(one, "Intel/Skylake-Server/"));
+	assert_string_equal(one, turned);
+	assert_string_not_equal(one, joined);
+	assert_string_not_equal(one, none);
+	struct host_facts f = {0};
+	assert_int_equal(host_facts_parse("<capabilities/>", &f, NULL), 0);
+	assert_null(f.cpu_baseline);
+	host_facts_done(&f);
+}
+
 #define BOTH_TYPES "<domain type='qemu'/><domain type='kvm'/>"
 
 /* /dev/kvm may open where guests then hang: without vmx or svm libvirt's offer does not count. */
@@ -247,6 +309,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_cpu_topology_and_numa_are_counted),
+	        cmocka_unit_test(test_cpus_are_listed_by_node_with_their_siblings),
+	        cmocka_unit_test(test_huge_pages_are_those_set_aside),
+	        cmocka_unit_test(test_cpu_baseline_tells_hosts_apart_by_features_alone),
 	        cmocka_unit_test(test_kvm_without_vmx_or_svm_is_not_believed),
 	        cmocka_unit_test(test_arm_hosts_need_no_vmx),
 	        cmocka_unit_test(test_architectures_and_their_machines_are_listed),
