@@ -43,6 +43,7 @@ DAEMON  := $(wildcard daemon/*.c)
 UNIT    := $(wildcard tests/unit/*/test_*.c)
 FUZZ    := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH   := $(wildcard tests/bench/*.c)
+SIM     := $(wildcard tests/sim/*.c)
 VERSIONED := $(shell grep -l BERTH_VERSION $(SRC) $(DAEMON))
 
 # Where threads meet: what `make check-tsan` runs, as far as it exists.
@@ -93,12 +94,14 @@ build/$(1)/berthd: $$(DAEMON:%.c=build/$(1)/%.o) build/$(1)/libberth.a
 	$$(Q)$(2) $$(LDFLAGS_$(1)) $$^ $$(LDLIBS) -o $$@
 # The statements' test looks at every statement of the program, so it takes every object.
 build/$(1)/unit/db/test_statements: ARCHIVE_$(1) := -Wl,--whole-archive build/$(1)/libberth.a -Wl,--no-whole-archive
+# A short run of the simulator is a unit test.
+build/$(1)/unit/scheduler/test_balloon_sim: $$(patsubst %.c,build/$(1)/%.o,$$(filter-out %/main.c,$$(SIM)))
 build/$(1)/unit/%: build/$(1)/tests/unit/%.o build/$(1)/libberth.a
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$(2) $$(LDFLAGS_$(1)) $$(filter %.o,$$^) $$(ARCHIVE_$(1)) $$(LDLIBS) -lcmocka -o $$@
 $$(VERSIONED:%.c=build/$(1)/%.o): VERSION
--include $$(OBJ_$(1):.o=.d) $$(DAEMON:%.c=build/$(1)/%.d) $$(UNIT:%.c=build/$(1)/%.d)
+-include $$(OBJ_$(1):.o=.d) $$(DAEMON:%.c=build/$(1)/%.d) $$(UNIT:%.c=build/$(1)/%.d) $$(SIM:%.c=build/$(1)/%.d)
 endef
 $(eval $(call variant,obj,$(CC)))
 $(eval $(call variant,asan,$(CC)))
@@ -117,6 +120,10 @@ build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/libberth.a
 	$(call say,LINK,$@)
 	$(Q)$(CLANG) $(LDFLAGS_fuzz) $^ $(LDLIBS) -o $@
 build/bench/%: build/obj/tests/bench/%.o build/obj/libberth.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_obj) $^ $(LDLIBS) -o $@
+build/sim/sim: $(SIM:%.c=build/obj/%.o) build/obj/libberth.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_obj) $^ $(LDLIBS) -o $@
@@ -192,6 +199,10 @@ bench: ## measure, as ratios beside floors of the same run
 	$(AGAIN) build/berthd $(BENCH:tests/bench/%.c=build/bench/%)
 	if [ -x tests/bench/run ]; then tests/bench/run; else \
 		for program in $(BENCH:tests/bench/%.c=build/bench/%); do $$program || exit 1; done; fi
+
+.PHONY: sim
+sim: build/sim/sim ## run memory traces through the balloon plan and its rivals (SIM_ARGS="--family web --detail")
+	build/sim/sim $(SIM_ARGS)
 
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 .PHONY: install clean

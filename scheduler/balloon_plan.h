@@ -65,7 +65,7 @@ struct balloon_vm {
 	bool best_effort;   /* no CPU reservation: may be throttled by the ladder */
 	bool may_suspend;   /* its owner allowed on_critical: suspend */
 	double cpu_percent; /* of one CPU; negative: unknown */
-	int64_t rss_bytes;  /* of its process, BALLOON_UNKNOWN */
+	int64_t rss_bytes; /* of its process, BALLOON_UNKNOWN; unknown too for guests on huge pages */
 	int64_t current_bytes; /* what the balloon leaves the guest now; the following too may be BALLOON_UNKNOWN */
 	int64_t usable_bytes, available_bytes, unused_bytes; /* guest statistics */
 	int64_t major_faults, swap_in_bytes;                 /* cumulative since boot */
@@ -84,6 +84,7 @@ enum balloon_vm_flags {
 	BALLOON_THROTTLED = 1 << 4,  /* by the ladder */
 	BALLOON_SUSPENDING = 1 << 5, /* the same */
 	BALLOON_SILENT = 1 << 6,     /* inactive: no progress for 5 s */
+	BALLOON_TELL = 1 << 7,       /* what it has is its new target, and it has to be told so */
 };
 
 struct balloon_vm_memory {
@@ -93,13 +94,15 @@ struct balloon_vm_memory {
 	int64_t current_bytes;               /* last known */
 	int64_t progress_bytes, progress_ms; /* where and when it last moved towards its target */
 	int64_t retry_ms, backoff_ms;
-	int64_t stats_ms;      /* when the statistics were taken that are remembered */
-	int64_t used_bytes;    /* at stats_ms */
-	int64_t peak_bytes;    /* used, decaying slowly */
-	int64_t growth_bytes;  /* per second, decaying */
-	int64_t pressed_bytes; /* with so little it was seen to fault; decays once it has more */
+	int64_t stats_ms;     /* when the statistics were taken that are remembered */
+	int64_t used_bytes;   /* at stats_ms */
+	int64_t peak_bytes;   /* used, decaying slowly */
+	int64_t growth_bytes; /* per second, decaying */
+	int64_t pressed_bytes; /* what it has to have beside what it uses, learned from its faults; decaying */
 	int64_t major_faults, swap_in_bytes;
 	int64_t exceeded_cycles; /* above its target unasked, in a row */
+	int64_t exceeded_ms;     /* when it was so last; 0: never */
+	int asked_for;           /* enum balloon_reason of what it was asked to give last */
 	unsigned flags;          /* enum balloon_vm_flags */
 };
 

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a guest needs. used = current - usable: with autodeflate `available` does not shrink with the balloon, so
+ * available - usable would mislead. On top of what it uses comes a margin, larger while it grows; what it used lately
+ * counts a while longer, unless others lack memory; and if it faulted or swapped, what it had beside that was too little, however much it calls
+ * usable, because hot page cache is called that too.
+ */
+#include "scheduler/balloon_internal.h"
+
+enum {
+	GROWTH_AHEAD_S = 3, /* asked in this cycle, seen to be free in the next, given, deflated */
+	PEAK_DECAY_S = 45,  /* a peak of use is forgotten in about that time */
+	PRESSED_DECAY_S = 900, /* and a size that was too small in that */
+	FAULTS_PER_S = 64,     /* major faults of a guest that reads back what it had to drop */
+	SWAP_IN_PER_S = 256 * 1024,
+};
+
+static bool is_fresh(const struct balloon_vm *vm)
+{
+	return vm->current_bytes >= 0 && (vm->usable_bytes >= 0 || vm->unused_bytes >= 0) &&
+	       vm->stats_age_ms >= 0 && vm->stats_age_ms <= BALLOON_STALE_MS;
+}
+
+static int64_t used_bytes(const struct balloon_vm *vm)
+{
+	int64_t spare = vm->usable_bytes >= 0 ? vm->usable_bytes : vm->unused_bytes;
+	return balloon_max(vm->current_bytes - spare, 0);
+}
+
+/* Of a cumulative counter; one that is unknown or began anew (the guest rebooted) says nothing. */
+static int64_t rate_per_s(int64_t before, int64_t after, int64_t ms)
+{
+	return before >= 0 && after > before ? (after - before) * 1000 / ms : 0;
+}
+
+/* `value` with a share of ms / (1000 x decay_s) taken off. */
+static int64_t decayed(int64_t value, int64_t ms, int64_t decay_s)
+{
+	return value - (int64_t)((double)value * (double)balloon_min(ms, 1000 * decay_s) /
+	                         (1000.0 * (double)decay_s));
+}
+
+static void learn_pressure(const struct balloon_guest *guest, int64_t used, int64_t ms)
+{
+	const struct balloon_vm *vm = guest->vm;
+	struct balloon_vm_memory *memory = guest->memory;
+	bool faults = rate_per_s(memory->major_faults, vm->major_faults, ms) > FAULTS_PER_S ||
+	              rate_per_s(memory->swap_in_bytes, vm->swap_in_bytes, ms) > SWAP_IN_PER_S;
+	/* the faults are of the time in between, when it may have used more than now */
+	int64_t used_then = balloon_max(used, memory->used_bytes);
+	int64_t more = balloon_min(guest->has + guest->has / 8 + 16 * MIB, guest->high) - used_then;
+	if (faults && guest->has < guest->high)
+		memory->pressed_bytes = balloon_max(memory->pressed_bytes, more);
+	else
+		memory->pressed_bytes = decayed(memory->pressed_bytes, ms, PRESSED_DECAY_S);
+}
+
+/* The first sample of a guest, or the first for long: no rates. */
+static void learn_afresh(struct balloon_vm_memory *memory, int64_t used)
+{
+	memory->peak_bytes = balloon_max(memory->peak_bytes, used);
+	memory->growth_bytes = 0;
+}
+
+static void learn_use(struct balloon_vm_memory *memory, int64_t used, int64_t ms)
+{
+	int64_t growth = (used - memory->used_bytes) * 1000 / ms;
+	memory->growth_bytes = balloon_max(growth, decayed(memory->growth_bytes, ms, 4));
+	memory->peak_bytes = balloon_max(
+	        used, used + decayed(balloon_max(memory->peak_bytes - used, 0), ms, PEAK_DECAY_S));
+}
+
+static void learn(
+        const struct balloon_cycle *cycle, const struct balloon_guest *guest, int64_t used)
+{
+	const struct balloon_vm *vm = guest->vm;
+	struct balloon_vm_memory *memory = guest->memory;
+	int64_t taken_ms = cycle->now_ms - vm->stats_age_ms;
+	int64_t ms = taken_ms - memory->stats_ms;
+	bool first = !(memory->flags & BALLOON_STATS_SEEN) || ms > 4 * BALLOON_STALE_MS;
+	if (!first && ms < cycle->policy->period_ms / 2)
+		return; /* seen already */
+	if (first) {
+		learn_afresh(memory, used);
+	} else {
+		learn_pressure(guest, used, ms);
+		learn_use(memory, used, ms);
+	}
+	memory->flags |= BALLOON_STATS_SEEN;
+	memory->stats_ms = taken_ms;
+	memory->used_bytes = used;
+	memory->major_faults = vm->major_faults;
+	memory->swap_in_bytes = vm->swap_in_bytes;
+}
+
+/* A guest with nearly nothing left cannot show what it needs: half as much again. */
+static int64_t hidden_need(const struct balloon_guest *guest, int64_t used)
+{
+	return guest->has - used < guest->has / 32 ? guest->has / 2 : 0;
+}
+
+static int64_t with_margin(const struct balloon_cycle *cycle, const struct balloon_guest *guest,
+        int64_t used, int64_t more)
+{
+	const struct balloon_policy *policy = cycle->policy;
+	int64_t margin =
+	        balloon_max(policy->margin_bytes, used * policy->margin_percent / 100) + more;
+	return balloon_clamp(
+	        used + balloon_max(margin, guest->memory->pressed_bytes), guest->low, guest->high);
+}
+
+void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *guest)
+{
+	struct balloon_vm_memory *memory = guest->memory;
+	guest->signal = is_fresh(guest->vm);
+	guest->need = guest->margin = BALLOON_UNKNOWN;
+	guest->demand = guest->bare = guest->booked;
+	if (!guest->signal)
+		return;
+	int64_t used = used_bytes(guest->vm);
+	learn(cycle, guest, used);
+	int64_t lively = memory->growth_bytes * GROWTH_AHEAD_S + hidden_need(guest, used);
+	guest->need = balloon_min(used, guest->high);
+	guest->demand = with_margin(cycle, guest, balloon_max(used, memory->peak_bytes), lively);
+	guest->bare = with_margin(cycle, guest, used, lively);
+	guest->margin = balloon_max(guest->demand - guest->need, 0);
+}
