@@ -12,6 +12,7 @@ struct operation_engine;
 struct hosts;
 struct vms;
 struct images;
+struct room;
 struct loop;
 struct pool_monitor;
 struct str;
@@ -25,6 +26,7 @@ struct app {
 	struct hosts *hosts;               /* compute/host.h */
 	struct vms *vms;                   /* compute/vm.h */
 	struct images *images;             /* storage/image_library.h */
+	struct room *room;                 /* compute/room.h */
 	struct pool_monitor *pool_monitor; /* storage/pool_monitor.h */
 	const char *state_dir;
 	/* Adds the daemon's own families to /metrics (hosts by state); any HTTP thread; NULL: none.

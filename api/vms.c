@@ -114,10 +114,10 @@ static const struct query_param console_query[] = {
 };
 
 static const int write_errors[] = {ERR_EXISTS, ERR_CONFLICT, ERR_PRECONDITION, ERR_REFERENCE,
-        ERR_UNPROCESSABLE, ERR_UNSUPPORTED, ERR_WRONG_STATE, ERR_BUSY, ERR_NO_CAPACITY,
+        ERR_UNPROCESSABLE, ERR_UNSUPPORTED, ERR_WRONG_STATE, ERR_BUSY, ERR_NO_CAPACITY, ERR_LIMIT,
         ERR_HOST_DOWN, ERR_HOST_SLOW, 0};
 static const int verb_errors[] = {ERR_NOT_FOUND, ERR_WRONG_STATE, ERR_BUSY, ERR_PRECONDITION,
-        ERR_HOST_DOWN, ERR_HOST_SLOW, 0};
+        ERR_NO_CAPACITY, ERR_UNPROCESSABLE, ERR_HOST_DOWN, ERR_HOST_SLOW, 0};
 static const int read_errors[] = {ERR_NOT_FOUND, 0};
 
 #define VERB(verb, body_table, text)                                                               \

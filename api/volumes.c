@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "compute/host.h"
+#include "compute/quota.h"
+#include "compute/room.h"
 #include "storage/pool_store.h"
 #include "storage/volume_operations.h"
 #include "storage/volume_store.h"
@@ -267,21 +269,25 @@ static int get_host(struct request *rq, const char *name, struct host_row *ret_r
 	return rc;
 }
 
-/* The host whose copy of the pool a new volume shall lie in: the named one; or the one a VM would be given, if it has
- * the pool; or any that has it. A shared pool has one copy, reached from wherever it works. */
+/* The host that a VM with such a disk, and nothing else, would be given. */
+static int choose_host(
+        struct request *rq, const struct pool_row *pool, char ret_id[UUID_TEXT_SIZE], struct err *e)
+{
+	struct vm_disk disk = {.pool = pool->name};
+	const struct vm_spec spec = {.disks = {.items = &disk, .len = 1}};
+	const struct room_wish wish = {.spec = &spec, .may_wait = true};
+	return room_choose(rq->db, rq->app->room, &wish, ret_id, e);
+}
+
+/* The host whose copy of the pool a new volume shall lie in: the named one, or the one a VM would be given. A shared pool has one copy, reached from wherever it works. */
 static int find_host(struct request *rq, const struct pool_row *pool, const char *name,
         struct host_row *ret_row, struct err *e)
 {
 	if (name)
 		return get_host(rq, name, ret_row, e);
 	char id[UUID_TEXT_SIZE];
-	if (!pool->shared) {
-		int rc = host_store_choose(rq->db, 0, 0, ret_row, e);
-		if (rc < 0 || pool_check_host(rq->db, pool->id, ret_row->id, NULL) == 0)
-			return rc;
-		host_row_done(ret_row);
-	}
-	int rc = pool_choose_host(rq->db, pool->id, id, e);
+	int rc = pool->shared ? pool_choose_host(rq->db, pool->id, id, e)
+	                      : choose_host(rq, pool, id, e);
 	return rc < 0 ? rc : host_store_get(rq->db, id, ret_row, e);
 }
 
@@ -427,7 +433,11 @@ static int resize_volume(struct request *rq, struct reply *reply, struct err *e)
 	if (rc < 0)
 		return rc;
 	struct operation_asked asked = request_asked(rq, deadline);
-	rc = volume_resize(rq->db, rq->app->engine, &row, body->size_bytes, &asked, operation, e);
+	if (row.vm_id && row.vm_id[0])
+		rc = quota_check_disk(rq->db, row.vm_id, body->size_bytes - row.size_bytes, e);
+	if (rc == 0)
+		rc = volume_resize(
+		        rq->db, rq->app->engine, &row, body->size_bytes, &asked, operation, e);
 	return rc < 0 ? rc : reply_operation(rq, reply, operation, e);
 }
 

@@ -77,7 +77,7 @@ struct err {
 	char message[480]; /* names the object, the reason and the numbers; no trailing dot */
 	char pointer[160]; /* JSON pointer of the offending member, or "" */
 	char hint[256];    /* what would help, or "" */
-	char numbers[320];
+	char numbers[640];
 };
 
 struct err_info {

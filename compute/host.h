@@ -37,20 +37,6 @@ void host_row_done(struct host_row *row);
 int host_store_get(struct db *db, const char *name_or_id, struct host_row *ret_row, struct err *e);
 /* ERR_HOST_DOWN / ERR_HOST_SLOW with the reason and since when, unless its state is ok. */
 int host_check_available(const struct host_row *row, struct err *e);
-/* The host's own limits for one guest (scheduler/admission.h), with its group's reserve. */
-struct admission_host;
-int host_store_get_admission(
-        struct db *db, const struct host_row *row, struct admission_host *ret_host, struct err *e);
-/*
- * Which host shall take a VM that names none. The only one there is, if it is large enough, even
- * while it does not answer (the caller checks); of several the one that is ok, large enough and has
- * the fewest configured bytes, ties by name. ERR_UNPROCESSABLE (the only host is too small),
- * ERR_NO_CAPACITY or ERR_HOST_DOWN say why each was refused. Placement proper (scheduler/)
- * replaces this.
- */
-int host_store_choose(struct db *db, int64_t vcpus, int64_t memory_bytes, struct host_row *ret_row,
-        struct err *e);
-
 /* Upwards: who wants to know. All on the core loop. */
 struct hosts_callbacks {
 	/* Connected (again): list everything. `facts` borrowed until the next `up` of that host. */

@@ -79,6 +79,16 @@ static const struct field placement_fields[] = {
 static const struct field_table placement_table =
         FIELD_TABLE("HostGroupPlacement", struct host_placement, placement_fields);
 
+static const struct field balloon_fields[] = {
+        {.name = "enabled",
+                .type = FIELD_BOOL,
+                .offset = offsetof(struct host_balloon, enabled),
+                .default_text = "true",
+                .doc = "Whether memory is moved between guests (mode balloon)"},
+};
+static const struct field_table balloon_table =
+        FIELD_TABLE("HostGroupBalloon", struct host_balloon, balloon_fields);
+
 #define NAME_FIELD                                                                                 \
 	{                                                                                          \
 		.name = "name", .type = FIELD_STRING,                                              \
@@ -97,10 +107,15 @@ static const struct field_table placement_table =
 	                .offset = offsetof(struct host_group_spec, host_reserve),                  \
 	                .sub = &reserve_table,                                                     \
 	                .doc = "What is kept for the hosts themselves"},                           \
+	        {.name = "placement",                                                              \
+	                .type = FIELD_OBJECT,                                                      \
+	                .offset = offsetof(struct host_group_spec, placement),                     \
+	                .sub = &placement_table,                                                   \
+	                .doc = "How hosts are chosen for VMs"},                                    \
 	{                                                                                          \
-		.name = "placement", .type = FIELD_OBJECT,                                         \
-		.offset = offsetof(struct host_group_spec, placement), .sub = &placement_table,    \
-		.doc = "How hosts are chosen for VMs"                                              \
+		.name = "balloon", .type = FIELD_OBJECT,                                           \
+		.offset = offsetof(struct host_group_spec, balloon), .sub = &balloon_table,        \
+		.doc = "How memory moves between guests"                                           \
 	}
 
 static const struct field config_fields[] = {CONFIG_FIELDS};

@@ -24,6 +24,9 @@ struct host_placement {
 	int policy;                /* enum placement_policy */
 	int64_t survive_host_loss; /* hosts that may fail at once without VMs losing their room */
 };
+struct host_balloon {
+	bool enabled; /* whether memory is moved between its guests at all */
+};
 
 /* The policy, as stored in host_group.spec; the name is a column of its own. */
 struct host_group_spec {
@@ -31,6 +34,7 @@ struct host_group_spec {
 	struct host_overcommit overcommit;
 	struct host_reserve host_reserve;
 	struct host_placement placement;
+	struct host_balloon balloon;
 };
 extern const struct field_table host_group_config_fields; /* stored */
 extern const struct field_table host_group_write_fields;  /* POST, PUT */

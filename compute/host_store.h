@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rows of table host; host.h has what others use of it (get, choose). */
+/* The rows of table host; host.h has what others use of it (get). */
 #pragma once
 
 #include "base/str.h"
 #include "compute/host.h"
-#include "scheduler/admission.h"
 
 struct statement;
 
@@ -55,6 +54,9 @@ int host_store_delete_foreign(struct db *db, const char *id,
 /* What VMs are configured to take: managed ones, and foreign ones unless they are off. */
 struct host_allocation {
 	int64_t vms, vcpus, memory_bytes;
+	/* Of those with a process, or about to get one: table reservation. Huge pages are not in the bytes. */
+	int64_t held, held_vcpus, configured_bytes, guaranteed_bytes, starting_bytes, booked_bytes,
+	        overhead_bytes;
 };
 /* Copies of images in its own pools are no longer on record; their files stay where they are. Writer. */
 int host_store_forget_copies(struct db *db, const char *id, struct err *e);

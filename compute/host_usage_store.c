@@ -23,6 +23,18 @@ SQL(host_allocation_sum, 0,
         "SELECT count(*), coalesce(sum(vcpus), 0), coalesce(sum(memory_bytes), 0) FROM vm "
         "WHERE host_id = ? AND (managed = 1 OR power <> 'stopped')");
 
+/* As scheduler/reservation.h adds them up; starting_bytes: floors, but whole sizes of what is about to start. */
+#define SIZE "(CASE WHEN hugepages THEN 0 ELSE size_bytes END + overhead_bytes)"
+#define FLOOR                                                                                      \
+	"(CASE WHEN hugepages THEN 0 WHEN inflexible THEN booked_bytes ELSE min_bytes END + "      \
+	"overhead_bytes)"
+SQL(host_held_sum, 0,
+        "SELECT count(*), coalesce(sum(vcpus), 0), coalesce(sum(" SIZE "), 0), "
+        "coalesce(sum(" FLOOR "), 0), "
+        "coalesce(sum(CASE WHEN state = 'starting' THEN " SIZE " ELSE " FLOOR " END), 0), "
+        "coalesce(sum(CASE WHEN hugepages THEN 0 ELSE booked_bytes END + overhead_bytes), 0), "
+        "coalesce(sum(overhead_bytes), 0) FROM reservation WHERE host_id = ?");
+
 void host_usage_done(struct host_usage *usage)
 {
 	str_done(&usage->names);
@@ -74,6 +86,22 @@ int host_store_forget_copies(struct db *db, const char *id, struct err *e)
 	return db_run(db, &host_copies_delete, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
+static int get_held(struct db *db, const char *id, struct host_allocation *ret, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_find(db, &host_held_sum, SQL_BINDS(SQL_TEXT(id)), &s, e);
+	if (rc < 0)
+		return rc;
+	ret->held = statement_int(s, 0);
+	ret->held_vcpus = statement_int(s, 1);
+	ret->configured_bytes = statement_int(s, 2);
+	ret->guaranteed_bytes = statement_int(s, 3);
+	ret->starting_bytes = statement_int(s, 4);
+	ret->booked_bytes = statement_int(s, 5);
+	ret->overhead_bytes = statement_int(s, 6);
+	return 0;
+}
+
 int host_store_get_allocation(
         struct db *db, const char *id, struct host_allocation *ret, struct err *e)
 {
@@ -84,5 +112,5 @@ int host_store_get_allocation(
 	ret->vms = statement_int(s, 0);
 	ret->vcpus = statement_int(s, 1);
 	ret->memory_bytes = statement_int(s, 2);
-	return 0;
+	return get_held(db, id, ret, e);
 }

@@ -22,6 +22,27 @@ const char *host_choose_domain_type(
 	return host_facts_can_use_kvm(facts, architecture) ? "kvm" : "qemu";
 }
 
+/* Not answered: what room_load.c reads of each thread, and of huge pages. */
+static void store_topology(const struct host_facts *facts, struct json_writer *w)
+{
+	json_member_string(w, "cpu_baseline", facts->cpu_baseline);
+	json_key(w, "host_cpus");
+	json_array_begin(w);
+	for (size_t i = 0; i < facts->n_host_cpus; i++) {
+		const struct host_cpu *cpu = &facts->host_cpus[i];
+		json_object_begin(w);
+		json_member_int(w, "id", cpu->id);
+		json_member_int(w, "node", cpu->node);
+		json_member_int(w, "core", cpu->core);
+		json_object_end(w);
+	}
+	json_array_end(w);
+	int64_t bytes = 0;
+	for (size_t i = 0; i < facts->n_hugepages; i++)
+		bytes += facts->hugepages[i].page_bytes * facts->hugepages[i].pages;
+	json_member_int(w, "hugepage_bytes", bytes);
+}
+
 char *host_facts_store(const struct host_facts *facts)
 {
 	struct json_writer w = {0};
@@ -32,6 +53,7 @@ char *host_facts_store(const struct host_facts *facts)
 	        facts->cpu_arch ? host_choose_domain_type(facts, ACCELERATOR_AUTO, facts->cpu_arch)
 	                        : NULL;
 	json_member_string(&w, "auto_type", type);
+	store_topology(facts, &w);
 	json_object_end(&w);
 	return str_take(&w.out);
 }
@@ -87,13 +109,38 @@ static void encode_memory(const struct host_full_row *full, int64_t reserved, st
 	json_object_end(w);
 }
 
-static void encode_allocation(const struct host_allocation *allocation, struct json_writer *w)
+/* What may be held at most, and what of that is left, by the group's mode. */
+static void encode_limit(const struct host_full_row *full, const struct host_group_spec *group,
+        struct json_writer *w)
 {
+	const struct host_allocation *held = &full->allocation;
+	bool is_ratio = group->overcommit.mode == OVERCOMMIT_RATIO;
+	bool is_balloon = group->overcommit.mode == OVERCOMMIT_BALLOON;
+	int64_t usable = full->row.memory_bytes - group->host_reserve.memory_bytes;
+	int64_t limit = usable < 0 ? 0 : usable;
+	if (is_ratio)
+		limit = (int64_t)((double)limit * group->overcommit.memory_ratio);
+	int64_t left = limit - (is_balloon ? held->starting_bytes : held->configured_bytes);
+	json_member_int(w, "limit_bytes", limit);
+	json_member_int(w, "free_bytes", left > 0 ? left : 0);
+}
+
+static void encode_allocation(const struct host_full_row *full, const struct host_group_spec *group,
+        struct json_writer *w)
+{
+	const struct host_allocation *allocation = &full->allocation;
 	json_key(w, "allocation");
 	json_object_begin(w);
 	json_member_int(w, "vms", allocation->vms);
 	json_member_int(w, "vcpus", allocation->vcpus);
 	json_member_int(w, "memory_bytes", allocation->memory_bytes);
+	json_member_int(w, "held_vms", allocation->held);
+	json_member_int(w, "held_vcpus", allocation->held_vcpus);
+	json_member_int(w, "held_bytes", allocation->configured_bytes);
+	json_member_int(w, "guaranteed_bytes", allocation->guaranteed_bytes);
+	json_member_int(w, "booked_bytes", allocation->booked_bytes);
+	json_member_int(w, "overhead_bytes", allocation->overhead_bytes);
+	encode_limit(full, group, w);
 	json_object_end(w);
 }
 
@@ -123,7 +170,7 @@ static void encode_facts(const struct host_full_row *full, int64_t reserved, str
 	json_decref(facts);
 }
 
-static int load_extra(const struct host_row *row, struct host_spec *ret_extra, struct err *e)
+int host_load_extra(const struct host_row *row, struct host_spec *ret_extra, struct err *e)
 {
 	struct field_errors errors = {0};
 	json_t *json = json_loads(row->spec, 0, NULL);
@@ -140,12 +187,12 @@ int host_encode(const struct host_full_row *full, struct json_writer *w, struct 
 	struct host_group_spec group CLEANUP(host_group_spec_done) = {0};
 	struct host_spec extra CLEANUP(host_spec_done) = {0};
 	int rc = host_group_load(full->group_spec, &group, e);
-	if (rc < 0 || (rc = load_extra(&full->row, &extra, e)) < 0)
+	if (rc < 0 || (rc = host_load_extra(&full->row, &extra, e)) < 0)
 		return rc;
 	json_object_begin(w);
 	encode_configuration(&full->row, &extra, w);
 	encode_facts(full, group.host_reserve.memory_bytes, w);
-	encode_allocation(&full->allocation, w);
+	encode_allocation(full, &group, w);
 	json_member_time(w, "created_at", full->row.created_at);
 	json_member_int(w, "version", full->row.version);
 	json_object_end(w);

@@ -17,6 +17,9 @@ const char *host_choose_domain_type(const struct host_facts *facts,
 /* The facts as they are kept in host.facts: JSON with what an answer shows. Caller frees. */
 char *host_facts_store(const struct host_facts *facts);
 
+/* What of the configuration has no column of its own (host_extra_fields); released with host_spec_done in any case. */
+int host_load_extra(const struct host_row *row, struct host_spec *ret_extra, struct err *e);
+
 /* Writes the resource. */
 int host_encode(const struct host_full_row *full, struct json_writer *w, struct err *e);
 /* The row as the JSON that merge patches apply to. New reference. */

@@ -23,6 +23,7 @@
 #include "compute/snapshot_revert_view.h"
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_room.h"
 #include "db/reader.h"
 
 #define FILES_TIMEOUT_MS  120000
@@ -343,7 +344,11 @@ int snapshot_revert(struct db *db, struct vms *vms, const struct vm_row *vm,
 		return rc;
 	json_t *input CLEANUP(cleanup_json) = json_pack(
 	        "{s:s, s:s, s:i}", "snapshot", row->id, "name", row->name, "power", (int)power);
-	rc = vm_create_operation(db, vms, vm, "snapshot.revert", input, asked, ret_operation, e);
+	if (view.power != POWER_STOPPED)
+		rc = vm_room_grant(db, vms, vm, &view.spec, input, e);
+	if (rc == 0)
+		rc = vm_create_operation(
+		        db, vms, vm, "snapshot.revert", input, asked, ret_operation, e);
 	if (rc < 0)
 		json_decref(TAKE(*ret_answer));
 	return rc;

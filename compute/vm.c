@@ -29,6 +29,11 @@ void vm_register_kinds(struct operation_engine *engine)
 		operation_engine_register(engine, &vm_verb_kinds[verb]);
 }
 
+int vms_check_spec(const struct vms *vms, const struct vm_spec *spec, struct field_errors *errors)
+{
+	return vm_spec_check(spec, &vms->config.rules, errors);
+}
+
 struct vms *vms_of(const struct operation *op)
 {
 	const struct operation_services *services = operation_context(op);
@@ -69,6 +74,7 @@ struct vm_insert vm_row_from_spec(const struct vm_spec *spec, const char *spec_t
 	        .memory_bytes = spec->memory.size_bytes,
 	        .autostart_priority = spec->has_autostart ? spec->autostart.priority : -1,
 	        .deletion_protection = spec->deletion_protection,
+	        .copied = spec,
 	};
 }
 

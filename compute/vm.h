@@ -23,12 +23,32 @@ struct vms_config {
 	const char *console_directory; /* on the hosts; copied */
 };
 
+/*
+ * Mode balloon: who moves memory between guests is asked before a guest boots. Core loop. `wait` calls need->done exactly
+ * once: 0 when the other guests were seen to have given enough, else why they will not; not at all once the daemon stops.
+ */
+struct vm_room_need {
+	const char *host_id, *vm_id; /* borrowed for the call */
+	int64_t bytes;               /* missing as known when the room was granted */
+	void (*done)(void *done_arg, int rc, const struct err *e);
+	void *done_arg;
+};
+struct vm_room_gate {
+	void (*wait)(
+	        void *arg, const struct vm_room_need *need); /* NULL: every guest boots at once */
+	/* The VM's operation was cancelled: its wait, if there is one, ends with ERR_CANCELLED. */
+	void (*cancel)(void *arg, const char *vm_id);
+	void *arg;
+};
+
 /* ---- live side: core loop ---- */
 struct vms *vms_new(const struct vms_config *config);
 /* No further looks, polls or starts; answers that are under way still find it. */
 void vms_stop(struct vms *vms);
 /* After the loop has delivered what was under way. */
 void vms_free(struct vms *vms);
+/* Before operations run. */
+void vms_set_room_gate(struct vms *vms, struct vm_room_gate gate);
 /* Registers the kinds vm.create, vm.update, vm.delete, vm.start, ... with the engine. */
 void vm_register_kinds(struct operation_engine *engine);
 /* The callbacks that hosts need. */
@@ -39,6 +59,9 @@ struct vm_request {
 	const char *requested_by, *request_id;
 	int64_t wait_ms; /* -1: the host must be available now; else how long to wait for it */
 };
+
+/* vm_spec_check by the daemon's rules. Any thread. */
+int vms_check_spec(const struct vms *vms, const struct vm_spec *spec, struct field_errors *errors);
 
 /* ---- mutations: writer thread, inside a job; errors' pointers name the member ---- */
 int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,

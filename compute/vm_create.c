@@ -2,11 +2,12 @@
 /*
  * Creating a VM.
  *
- *  the transaction: row, volumes ("creating"), MACs, operation
+ *  the transaction: row, volumes ("creating"), MACs, reservation, operation
  *     -> images    wait for the copies of images
  *     -> volumes   each new volume's file              undo: delete those files
  *     -> seed      cloud-init's data
  *     -> define    the domain                          undo: destroy and undefine it
+ *     -> room      until other guests have given what this one needs, if it starts
  *     -> start     if asked for                        undo: as define's
  *  success: the volumes are "ready". Failure: all of it is gone, rows included; attached volumes
  * are free again.
@@ -18,13 +19,17 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "compute/host_group_store.h"
+#include "compute/quota.h"
+#include "compute/room.h"
 #include "compute/vm_call.h"
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_room.h"
 #include "compute/vm_seed.h"
 #include "compute/vm_volumes.h"
 #include "network/mac.h"
-#include "scheduler/admission.h"
+#include "storage/pool_store.h"
 
 /* A host that probes QEMU anew at each define (odd rights on /dev/kvm) was seen to take 48 s. */
 #define DEFINE_TIMEOUT_MS 180000
@@ -128,33 +133,94 @@ static const struct operation_step steps[] = {
         {.name = "volumes", .run = run_volumes, .undo = undo_volumes},
         {.name = "seed", .run = vm_seed_write},
         {.name = "define", .run = run_define, .undo = undo_define},
+        {.name = "room", .run = vm_room_wait},
         {.name = "start", .run = run_start},
 };
 const struct operation_kind vm_create_kind = {.name = "vm.create",
         .steps = steps,
         .n_steps = ARRAY_LEN(steps),
         .finish = finish_create,
+        .on_cancel = vm_room_cancel,
         VM_JOB(CONFIGURE)};
 
 /* ---- the mutation ---- */
 
-static int choose_host(
-        struct db *db, const struct vm_spec *spec, struct host_row *ret_host, struct err *e)
+/* The ids that host and host_group name, "" where they are not given. */
+struct where {
+	char host_id[UUID_TEXT_SIZE], group_id[UUID_TEXT_SIZE];
+};
+
+static int find_group(struct db *db, const char *name, struct where *where, struct err *e)
 {
-	if (!spec->host)
-		return host_store_choose(db, spec->cpu.count, spec->memory.size_bytes, ret_host, e);
-	int rc = host_store_get(db, spec->host, ret_host, e);
+	struct host_group_row group CLEANUP(host_group_row_done) = {0};
+	int rc = host_group_store_get(db, name, &group, e);
+	if (rc == ERR_NOT_FOUND)
+		return err_set_at(
+		        e, ERR_REFERENCE, "/host_group", "there is no host group named %s", name);
+	if (rc == 0)
+		uuid_text_copy(where->group_id, group.id);
+	return rc;
+}
+
+static int find_host(struct db *db, const struct vm_spec *spec, struct where *where, struct err *e)
+{
+	struct host_row host CLEANUP(host_row_done) = {0};
+	int rc = host_store_get(db, spec->host, &host, e);
 	if (rc == ERR_NOT_FOUND)
 		return err_set_at(
 		        e, ERR_REFERENCE, "/host", "there is no host named %s", spec->host);
 	if (rc < 0)
 		return rc;
-	struct admission_host room;
-	rc = host_store_get_admission(db, ret_host, &room, e);
-	if (rc < 0)
-		return rc;
-	int64_t most = spec->cpu.has_max ? spec->cpu.max : spec->cpu.count;
-	return admission_check(&room, most, spec->memory.size_bytes, e);
+	uuid_text_copy(where->host_id, host.id);
+	if (where->group_id[0] && !str_equal(where->group_id, host.group_id))
+		return err_set_at(e, ERR_UNPROCESSABLE, "/host_group", "host %s is in group %s",
+		        host.name, host.group);
+	return 0;
+}
+
+static int find_where(
+        struct db *db, const struct vm_spec *spec, struct where *ret_where, struct err *e)
+{
+	int rc = spec->host_group ? find_group(db, spec->host_group, ret_where, e) : 0;
+	return rc < 0 || !spec->host ? rc : find_host(db, spec, ret_where, e);
+}
+
+/* A pool that nobody has is no question of place. */
+static int check_pools(struct db *db, const struct vm_spec *spec, struct err *e)
+{
+	for (size_t i = 0; i < spec->disks.len; i++) {
+		const struct vm_disk *disk = vm_spec_disk(spec, i);
+		struct pool_row pool CLEANUP(pool_row_done) = {0};
+		char pointer[128];
+		snprintf(pointer, sizeof(pointer), "/disks/%s/pool", disk->name);
+		int rc = disk->pool ? pool_store_get(db, disk->pool, &pool, e) : 0;
+		if (rc == ERR_NOT_FOUND)
+			return err_set_at(
+			        e, ERR_REFERENCE, pointer, "there is no pool named %s", disk->pool);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int choose_host(struct db *db, struct vms *vms, const struct vm_spec *spec,
+        const struct vm_request *request, struct host_row *ret_host, struct err *e)
+{
+	struct where where = {0};
+	char id[UUID_TEXT_SIZE];
+	int rc = find_where(db, spec, &where, e);
+	if (rc == 0)
+		rc = check_pools(db, spec, e);
+	const struct room_wish wish = {
+	        .spec = spec,
+	        .host_id = where.host_id[0] ? where.host_id : NULL,
+	        .group_id = where.group_id[0] ? where.group_id : NULL,
+	        .may_wait = request->wait_ms >= 0,
+	        .starts = spec->desired_power == POWER_RUNNING,
+	};
+	if (rc == 0)
+		rc = room_choose(db, vms->config.services->room, &wish, id, e);
+	return rc < 0 ? rc : host_store_get(db, id, ret_host, e);
 }
 
 static int check_name(
@@ -219,11 +285,14 @@ static int start(struct db *db, struct vms *vms, const struct vm_spec *spec,
 	int rc = vm_store_get(db, claim->vm_id, &row, e);
 	if (rc < 0)
 		return rc;
-	json_t *input CLEANUP(cleanup_json) =
-	        json_pack("{s:b, s:b, s:O}", "start", spec->desired_power == POWER_RUNNING, "seed",
-	                (int)seed, "wait_for", claim->wait_for);
-	return vm_create_operation(
-	        db, vms, &row, "vm.create", input, claim->request, ret_operation, e);
+	bool starts = spec->desired_power == POWER_RUNNING;
+	json_t *input CLEANUP(cleanup_json) = json_pack("{s:b, s:b, s:O}", "start", (int)starts,
+	        "seed", (int)seed, "wait_for", claim->wait_for);
+	if (starts)
+		rc = vm_room_grant(db, vms, &row, spec, input, e);
+	return rc < 0 ? rc
+	              : vm_create_operation(db, vms, &row, "vm.create", input, claim->request,
+	                        ret_operation, e);
 }
 
 int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,
@@ -236,9 +305,7 @@ int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,
 		return err_set_at(
 		        e, ERR_INVALID, "/desired_power", "a new VM is either stopped or running");
 	struct host_row host CLEANUP(host_row_done) = {0};
-	int rc = choose_host(db, spec, &host, e);
-	if (rc == 0 && request->wait_ms < 0)
-		rc = host_check_available(&host, e);
+	int rc = choose_host(db, vms, spec, request, &host, e);
 	if (rc == 0)
 		rc = check_name(db, spec, &host, e);
 	if (rc == 0)
@@ -257,5 +324,8 @@ int vm_create(struct db *db, struct vms *vms, struct vm_spec *spec,
 	};
 	bool seed = false;
 	rc = insert_all(db, spec, &host, &claim, &seed, e);
+	const struct quota_usage more = quota_of_spec(spec);
+	if (rc == 0)
+		rc = quota_check(db, &spec->labels, &more, QUOTA_WRITTEN, e);
 	return rc < 0 ? rc : start(db, vms, spec, &claim, seed, ret_operation, e);
 }

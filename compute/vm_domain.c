@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "compute/room_cpus.h"
 #include "base/vec.h"
 
 static int load_chains(struct db *db, struct vm_plan *plan, struct err *e)
@@ -28,6 +29,10 @@ int vm_plan_load(struct db *db, const char *vm_id, struct vm_plan *ret_plan, str
 		rc = volume_store_of_vm(db, vm_id, &ret_plan->volumes, &ret_plan->n_volumes, e);
 	if (rc == 0)
 		rc = load_chains(db, ret_plan, e);
+	bool is_held = false;
+	if (rc == 0)
+		rc = room_store_get(
+		        db, ret_plan->row.id, ret_plan->row.host_id, &ret_plan->held, &is_held, e);
 	if (rc < 0)
 		vm_plan_done(ret_plan);
 	return rc;
@@ -42,6 +47,7 @@ void vm_plan_done(struct vm_plan *plan)
 	}
 	free(plan->volumes);
 	free(plan->chains);
+	room_row_done(&plan->held);
 	vm_spec_done(&plan->spec);
 	vm_row_done(&plan->row);
 	*plan = (struct vm_plan){0};
@@ -72,6 +78,7 @@ struct build {
 	VEC(struct domain_disk) disks;
 	VEC(struct domain_nic) nics;
 	char *console_log;
+	struct room_pins pins;
 };
 
 static void build_done(struct build *b)
@@ -79,6 +86,7 @@ static void build_done(struct build *b)
 	VEC_DONE(&b->disks);
 	VEC_DONE(&b->nics);
 	free(b->console_log);
+	room_pins_done(&b->pins);
 }
 
 static int boot_order_of(const struct vm_spec *spec, const char *device)
@@ -182,6 +190,20 @@ static struct domain_config describe(
 	};
 }
 
+/* As it was granted; what runs without a grant floats. */
+static void add_pins(struct build *b, const struct vm_plan *plan)
+{
+	struct domain_config *config = &b->config;
+	room_pins_fill(plan->held.cpus, config->vcpus_max, &b->pins);
+	if (b->pins.n_vcpus == 0)
+		return;
+	config->vcpu_pins = (const char *const *)b->pins.vcpus;
+	config->n_vcpu_pins = b->pins.n_vcpus;
+	config->emulator_pins = b->pins.emulator;
+	config->memory_nodes = b->pins.nodes;
+	config->memory_policy = b->pins.is_dedicated ? "strict" : "preferred";
+}
+
 static int fill(struct build *b, const struct vm_plan *plan, const struct vm_spec *spec,
         const struct vm_platform *platform, struct err *e)
 {
@@ -194,6 +216,7 @@ static int fill(struct build *b, const struct vm_plan *plan, const struct vm_spe
 	for (size_t i = 0; i < spec->nics.len; i++)
 		add_nic(b, spec, vm_spec_nic(spec, i));
 	b->config = describe(plan, spec, platform);
+	add_pins(b, plan);
 	b->console_log = vm_console_path(platform->console_directory, plan->row.id);
 	b->config.console_log = b->console_log;
 	b->config.disks = b->disks.items;

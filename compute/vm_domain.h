@@ -2,6 +2,7 @@
 /* From a VM's row and volumes to the domain XML its host is given. */
 #pragma once
 
+#include "compute/room_store.h"
 #include "compute/vm_store.h"
 #include "hypervisor/domain_xml.h"
 #include "hypervisor/driver.h"
@@ -16,6 +17,7 @@ struct vm_plan {
 	struct volume_row *volumes; /* owned, of all its disks */
 	struct layer_chain *chains; /* owned, of volumes[i] */
 	size_t n_volumes;
+	struct room_row held; /* on its host; zero: nothing */
 };
 /* Any thread with a connection. */
 int vm_plan_load(struct db *db, const char *vm_id, struct vm_plan *ret_plan, struct err *e);

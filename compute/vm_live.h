@@ -42,6 +42,7 @@ struct vms {
 	struct map *unlisted; /* ids of hosts whose last listing failed */
 	struct loop_timer *guest_timer, *stats_timer, *relist_timer;
 	struct vm_stats *stats;
+	struct vm_room_gate room_gate;
 	bool is_stopping;
 };
 

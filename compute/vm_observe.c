@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "compute/room.h"
 #include "compute/vm_jobs.h"
 #include "db/change_feed.h"
 #include "hypervisor/domain_xml.h"
@@ -248,6 +249,28 @@ static int decide(struct db *db, const struct vm_observation *seen, const struct
 	                        vm_reason_text(seen->reason), e);
 }
 
+/* ---- what it holds ---- */
+
+/* `row` is NULL where the VM of that name is not the one we look after. */
+static int observe_room(
+        struct db *db, const struct vm_observation *seen, const struct vm_row *row, struct err *e)
+{
+	if (!seen->gone && seen->state == DOMAIN_UNKNOWN)
+		return 0;
+	const char *spec = NULL;
+	if (row && row->managed)
+		spec = row->active_spec ? row->active_spec : row->spec;
+	const struct room_seen room = {
+	        .vm_id = seen->id,
+	        .host_id = seen->host_id,
+	        .has_process = !seen->gone && !domain_state_is_off(seen->state),
+	        .spec = spec,
+	        .vcpus = seen->vcpus,
+	        .memory_bytes = seen->memory_bytes,
+	};
+	return room_observe(db, &room, e);
+}
+
 int vm_observe(struct db *db, const struct vm_observation *seen, struct vm_observed *ret_observed,
         struct err *e)
 {
@@ -261,12 +284,15 @@ int vm_observe(struct db *db, const struct vm_observation *seen, struct vm_obser
 		if (seen->gone)
 			return 0;
 		rc = observe_new(db, seen, e);
+		if (rc == 0)
+			rc = observe_room(db, seen, NULL, e);
 		ret_observed->known = rc == 0;
 		ret_observed->power = vm_power_from_domain(seen->state, seen->has_managed_save);
 		return rc;
 	}
 	if (before.managed && !str_equal(before.host_id, seen->host_id))
-		return 0; /* another host's copy of the name: not the one we look after */
+		return observe_room(db, seen, NULL, e); /* another host's copy of the name: not
+		                                           the one we look after */
 	ret_observed->managed = before.managed;
 	ret_observed->known = before.managed || !seen->gone;
 	ret_observed->power = seen->gone
@@ -277,6 +303,8 @@ int vm_observe(struct db *db, const struct vm_observation *seen, struct vm_obser
 	if (!ret_observed->known)
 		return 0;
 	rc = record_power(db, seen, &before, ret_observed->power, e);
+	if (rc == 0)
+		rc = observe_room(db, seen, &before, e);
 	if (rc == 0 && before.managed)
 		rc = decide(db, seen, &before, ret_observed, e);
 	return rc;

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "compute/room.h"
 #include "compute/vm_carriers.h"
 #include "compute/vm_live.h"
 #include "hypervisor/host_directory.h"
@@ -342,6 +343,16 @@ static bool agrees(const struct vm_row *row, const struct domain_info *info)
 	return power == row->recorded_power && settled && str_equal(row->name, info->name);
 }
 
+static int check_agreement(struct db *db, const struct listing *listing, const struct vm_row *row,
+        const struct domain_info *info, bool *ret_agrees, struct err *e)
+{
+	*ret_agrees = agrees(row, info);
+	if (!*ret_agrees)
+		return 0;
+	return room_agrees(
+	        db, row->id, listing->host_id, !domain_state_is_off(info->state), ret_agrees, e);
+}
+
 /* After the host was down the power is unknown until the listing tells it, so that nothing stale is shown; what follows
  * from it comes with the look. A listing of a host that was known all along tells nothing newer than the looks. */
 static int add_dirty(struct db *db, struct listing *listing, const struct vm_row *row,
@@ -356,11 +367,13 @@ static int compare_listed(struct db *db, struct listing *listing, struct err *e)
 	for (size_t i = 0; i < listing->domains.len; i++) {
 		const struct domain_info *info = &listing->domains.items[i];
 		struct vm_row row CLEANUP(vm_row_done) = {0};
-		bool found = false;
+		bool found = false, is_same = true;
 		int rc = vm_store_find(db, info->id, &row, &found, e);
+		if (rc == 0 && found)
+			rc = check_agreement(db, listing, &row, info, &is_same, e);
 		if (rc == 0 && !found)
 			VEC_PUSH(&listing->dirty, xstrdup(info->id));
-		else if (rc == 0 && !agrees(&row, info))
+		else if (rc == 0 && !is_same)
 			rc = add_dirty(db, listing, &row, info, e);
 		if (rc < 0)
 			return rc;

@@ -5,7 +5,7 @@
  * only if the VM is still off and wanted, which is checked in its transaction.
  *
  * A guest that keeps ending is started again after 0, 10, 20, 40 ... 300 s; ten quiet minutes
- * forgive it.
+ * forgive it. One that finds no room (compute/room.h) is tried again in the same rhythm, each time with an event.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +13,14 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json_writer.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "base/vec.h"
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_room.h"
+#include "db/change_feed.h"
 
 #define RESTART_STEP_MS    10000
 #define RESTART_MAX_MS     300000
@@ -27,7 +31,36 @@
 struct start_request {
 	struct vms *vms;
 	char vm_id[UUID_TEXT_SIZE];
+	bool is_refused; /* there is no room for it now */
 };
+
+static void restart(struct vms *vms, struct vm_live *live);
+
+/* Nobody waits for an answer: the reason is an event. */
+static int tell_refusal(
+        struct db *db, const struct vm_row *row, const struct err *why, struct err *e)
+{
+	struct json_writer w CLEANUP(json_writer_done) = {0};
+	json_object_begin(&w);
+	json_member_string(&w, "code", err_info(why->code)->name);
+	json_member_string(&w, "reason", why->message);
+	if (why->hint[0])
+		json_member_string(&w, "hint", why->hint);
+	if (why->numbers[0])
+		json_member_raw(&w, "numbers", why->numbers);
+	json_object_end(&w);
+	const struct change change = {.kind = "vm",
+	        .event = "restart_refused",
+	        .object_id = row->id,
+	        .name = row->name,
+	        .data = str_text(&w.out)};
+	return change_add(db, &change, e);
+}
+
+static bool is_for_lack_of_room(int rc)
+{
+	return rc == ERR_NO_CAPACITY || rc == ERR_UNPROCESSABLE;
+}
 
 static int create_start(struct db *db, void *arg, struct err *e)
 {
@@ -44,8 +77,28 @@ static int create_start(struct db *db, void *arg, struct err *e)
 		return rc;
 	const struct vm_request request = {.requested_by = "berth", .wait_ms = HOST_PATIENCE_MS};
 	char operation[UUID_TEXT_SIZE];
-	rc = vm_create_operation(db, start->vms, &row, "vm.start", NULL, &request, operation, e);
+	json_t *input CLEANUP(cleanup_json) = json_object();
+	struct err why = {0};
+	rc = vm_room_grant_start(db, start->vms, &row, input, &why);
+	start->is_refused = is_for_lack_of_room(rc);
+	if (start->is_refused)
+		return tell_refusal(db, &row, &why, e);
+	if (rc < 0) {
+		*e = why;
+		return rc;
+	}
+	rc = vm_create_operation(db, start->vms, &row, "vm.start", input, &request, operation, e);
 	return rc < 0 ? rc : vm_add_change(db, "restarting", row.id, row.name, e);
+}
+
+/* Core loop. */
+static void try_again(void *arg)
+{
+	struct start_request *start = arg;
+	struct vm_live *live = vms_find(start->vms, start->vm_id);
+	if (live && !start->vms->is_stopping)
+		restart(start->vms, live);
+	free(start);
 }
 
 static void on_start_created(void *arg, int rc, const struct err *e)
@@ -53,7 +106,10 @@ static void on_start_created(void *arg, int rc, const struct err *e)
 	struct start_request *start = arg;
 	if (rc < 0)
 		log_err(LOG_LEVEL_ERROR, e, "VM %s could not be started again", start->vm_id);
-	free(start);
+	if (rc == 0 && start->is_refused)
+		loop_post(start->vms->config.services->loop, try_again, start);
+	else
+		free(start);
 }
 
 static void start_vm(struct vms *vms, const char *vm_id)

@@ -15,6 +15,8 @@ static const char *const on_shutdown_names[] = {"stay_off", "restart", NULL};
 static const char *const on_crash_names[] = {"restart", "stay_off", NULL};
 static const char *const firmware_names[] = {"bios", "uefi", NULL};
 static const char *const ballooning_names[] = {"auto", "off", NULL};
+static const char *const pinning_names[] = {"none", "auto", "dedicated", NULL};
+static const char *const on_critical_names[] = {"stay", "suspend", NULL};
 
 enum vm_power vm_power_from_name(const char *name)
 {
@@ -107,9 +109,25 @@ static const struct field cpu_fields[] = {
         {.name = "shares",
                 .type = FIELD_INT,
                 .offset = offsetof(struct vm_cpu, shares),
-                .min = 0,
+                .present = offsetof(struct vm_cpu, has_shares),
+                .min = 1,
                 .max = 10000,
-                .doc = "Weight against other VMs of the host; 0: the default"},
+                .doc = "Weight against other VMs of the host (default: 1024)"},
+        {.name = "reservation_percent",
+                .type = FIELD_INT,
+                .offset = offsetof(struct vm_cpu, reservation_percent),
+                .present = offsetof(struct vm_cpu, has_reservation),
+                .min = 0,
+                .max = 100,
+                .doc = "Guaranteed, in percent of each of its vCPUs: never overcommitted (default: "
+                       "0, "
+                       "dedicated: 100)"},
+        {.name = "pinning",
+                .type = FIELD_ENUM,
+                .offset = offsetof(struct vm_cpu, pinning),
+                .names = pinning_names,
+                .doc = "auto: kept on one NUMA node; dedicated: CPU threads of its own, which "
+                       "nobody else gets"},
         {.name = "limit_percent",
                 .type = FIELD_INT,
                 .offset = offsetof(struct vm_cpu, limit_percent),
@@ -153,6 +171,11 @@ static const struct field memory_fields[] = {
                 .offset = offsetof(struct vm_memory, ballooning),
                 .names = ballooning_names,
                 .doc = "Whether the guest has a balloon"},
+        {.name = "on_critical",
+                .type = FIELD_ENUM,
+                .offset = offsetof(struct vm_memory, on_critical),
+                .names = on_critical_names,
+                .doc = "When the host's memory is critically short: suspend it to disk, or not"},
         {.name = "merge",
                 .type = FIELD_BOOL,
                 .offset = offsetof(struct vm_memory, merge),
@@ -237,6 +260,12 @@ static const struct field_table boot_table = FIELD_TABLE("VmBoot", struct vm_boo
 	                .sub = &memory_table,                                                      \
 	                .flags = FIELD_REQUIRED,                                                   \
 	                .doc = "Memory"},                                                          \
+	        {.name = "placement",                                                              \
+	                .type = FIELD_OBJECT,                                                      \
+	                OF(placement),                                                             \
+	                GIVEN(has_placement),                                                      \
+	                .sub = &vm_placement_table,                                                \
+	                .doc = "What it shall run near to, or away from"},                         \
 	        {.name = "boot",                                                                   \
 	                .type = FIELD_OBJECT,                                                      \
 	                OF(boot),                                                                  \
@@ -295,6 +324,12 @@ static const struct field write_fields[] = {
                 .max = 64,
                 .check = field_check_text,
                 .doc = "The host it runs on, by name or id; chosen if not given"},
+        {.name = "host_group",
+                .type = FIELD_STRING,
+                OF(host_group),
+                .max = 63,
+                .check = field_check_text,
+                .doc = "The group whose hosts are considered; any if not given"},
         {.name = "desired_power",
                 .type = FIELD_ENUM,
                 OF(desired_power),
@@ -309,7 +344,7 @@ static const struct field answer_fields[] = {
         {.name = "id", .type = FIELD_STRING, READ_ONLY, .doc = "UUID, also libvirt's"},
         {.name = "name", .type = FIELD_STRING, OF(name), .doc = "Unique name"},
         {.name = "host", .type = FIELD_STRING, OF(host), .doc = "The host's name"},
-        {.name = "host_group", .type = FIELD_STRING, READ_ONLY, .doc = "The host's group"},
+        {.name = "host_group", .type = FIELD_STRING, OF(host_group), .doc = "The host's group"},
         {.name = "managed",
                 .type = FIELD_BOOL,
                 READ_ONLY,

@@ -18,6 +18,8 @@ enum vm_on_shutdown { ON_SHUTDOWN_STAY_OFF, ON_SHUTDOWN_RESTART };
 enum vm_on_crash { ON_CRASH_RESTART, ON_CRASH_STAY_OFF };
 enum vm_firmware { VM_FIRMWARE_BIOS, VM_FIRMWARE_UEFI };
 enum vm_ballooning { BALLOONING_AUTO, BALLOONING_OFF };
+enum vm_pinning { PINNING_NONE, PINNING_AUTO, PINNING_DEDICATED };
+enum vm_on_critical { ON_CRITICAL_STAY, ON_CRITICAL_SUSPEND };
 enum vm_disk_kind { VM_DISK_DISK, VM_DISK_CDROM };
 enum vm_disk_format { VM_FORMAT_QCOW2, VM_FORMAT_RAW };
 extern const char *const vm_disk_kind_names[],
@@ -64,16 +66,31 @@ struct vm_restart_policy {
 };
 
 struct vm_cpu {
-	int64_t count, max, shares, limit_percent;
-	bool has_max;
+	int64_t count, max, shares, reservation_percent, limit_percent;
+	bool has_max, has_shares, has_reservation;
+	int pinning; /* enum vm_pinning */
 	char *model;
 };
 
 struct vm_memory {
 	int64_t size_bytes, min_bytes, max_bytes, shares;
 	bool has_min, has_max;
-	int ballooning; /* enum vm_ballooning */
+	int ballooning;  /* enum vm_ballooning */
+	int on_critical; /* enum vm_on_critical */
 	bool merge, hugepages;
+};
+
+/* What it shall be near to, or away from. */
+struct vm_placement_rule {
+	struct field_strings vms, hosts; /* names */
+	struct field_labels labels;      /* of VMs */
+	struct field_labels host_labels;
+	char *failure_domain; /* JSON: true, false or a text */
+	bool hard;
+};
+
+struct vm_placement {
+	struct field_list affinity, anti_affinity; /* of struct vm_placement_rule */
 };
 
 struct vm_boot {
@@ -84,8 +101,8 @@ struct vm_boot {
 };
 
 struct vm_spec {
-	char *name, *host; /* not in the stored form */
-	int desired_power; /* not in the stored form */
+	char *name, *host, *host_group; /* not in the stored form */
+	int desired_power;              /* not in the stored form */
 
 	char *description;
 	struct field_labels labels;
@@ -94,6 +111,8 @@ struct vm_spec {
 	bool has_autostart;
 	struct vm_cpu cpu;
 	struct vm_memory memory;
+	struct vm_placement placement;
+	bool has_placement;
 	struct vm_boot boot;
 	char *machine, *architecture;
 	bool tpm, deletion_protection;
@@ -106,12 +125,19 @@ struct vm_spec {
 extern const struct field_table vm_config_fields; /* stored */
 extern const struct field_table vm_write_fields;  /* POST, PUT; the merge patch's result */
 extern const struct field_table vm_fields;        /* answers */
+extern const struct field_table vm_placement_table;
 
 void vm_spec_done(struct vm_spec *spec);
 struct vm_disk *vm_spec_disk(const struct vm_spec *spec, size_t i);
 /* By its name; NULL if there is none. */
 struct vm_disk *vm_spec_find_disk(const struct vm_spec *spec, const char *name);
 struct vm_nic *vm_spec_nic(const struct vm_spec *spec, size_t i);
+
+const struct vm_placement_rule *vm_placement_rule_at(const struct field_list *rules, size_t i);
+/* Whether the same failure domain counts like the same host. */
+bool vm_placement_rule_by_domain(const struct vm_placement_rule *rule);
+/* The failure domain that it names, or NULL. Caller frees. */
+char *vm_placement_rule_domain(const struct vm_placement_rule *rule);
 
 /* Reads the stored form; ERR_INTERNAL if it is not ours. The caller releases *ret_spec in any case.
  */
@@ -123,6 +149,8 @@ char *vm_spec_store(const struct vm_spec *spec);
 struct vm_spec_rules {
 	const char *const *boot_directories;
 };
+/* The part of vm_spec_check about `placement`. */
+void vm_placement_check(const struct vm_spec *spec, struct field_errors *errors);
 /*
  * The rules that span members: min <= size <= max, whole MiB, boot order names devices, unique MACs
  * and serials, kernel paths below the allowed directories, secure boot needs UEFI. Adds all

@@ -9,23 +9,50 @@
 
 #define MIB ((int64_t)1 << 20)
 
-static void check_memory(const struct vm_spec *s, struct field_errors *errors)
+static void check_mib(int64_t bytes, const char *pointer, struct field_errors *errors)
 {
-	if (s->memory.size_bytes % MIB != 0)
-		field_errors_add(
-		        errors, "bad_value", "/memory/size_bytes", "must be a multiple of 1 MiB");
-	if (s->memory.has_min && s->memory.min_bytes > s->memory.size_bytes)
+	if (bytes % MIB != 0)
+		field_errors_add(errors, "bad_value", pointer, "must be a multiple of 1 MiB");
+}
+
+static void check_memory(const struct vm_memory *m, struct field_errors *errors)
+{
+	check_mib(m->size_bytes, "/memory/size_bytes", errors);
+	check_mib(m->min_bytes, "/memory/min_bytes", errors);
+	check_mib(m->max_bytes, "/memory/max_bytes", errors);
+	if (m->has_min && m->min_bytes > m->size_bytes)
 		field_errors_add(errors, "out_of_range", "/memory/min_bytes",
-		        "must not exceed size_bytes (%lld > %lld)", (long long)s->memory.min_bytes,
-		        (long long)s->memory.size_bytes);
-	if (s->memory.has_max && s->memory.max_bytes < s->memory.size_bytes)
+		        "must not exceed size_bytes (%lld > %lld)", (long long)m->min_bytes,
+		        (long long)m->size_bytes);
+	if (m->has_max && m->max_bytes < m->size_bytes)
 		field_errors_add(errors, "out_of_range", "/memory/max_bytes",
-		        "must not be below size_bytes (%lld < %lld)",
-		        (long long)s->memory.max_bytes, (long long)s->memory.size_bytes);
-	if (s->cpu.has_max && s->cpu.max < s->cpu.count)
+		        "must not be below size_bytes (%lld < %lld)", (long long)m->max_bytes,
+		        (long long)m->size_bytes);
+	if (m->hugepages && m->ballooning != BALLOONING_OFF)
+		field_errors_add(errors, "bad_value", "/memory/hugepages",
+		        "needs ballooning off: huge pages cannot be given back");
+}
+
+static void check_cpu(const struct vm_cpu *c, struct field_errors *errors)
+{
+	if (c->has_max && c->max < c->count)
 		field_errors_add(errors, "out_of_range", "/cpu/max",
-		        "must not be below count (%lld < %lld)", (long long)s->cpu.max,
-		        (long long)s->cpu.count);
+		        "must not be below count (%lld < %lld)", (long long)c->max,
+		        (long long)c->count);
+	if (c->limit_percent > 0 && c->reservation_percent > c->limit_percent)
+		field_errors_add(errors, "out_of_range", "/cpu/reservation_percent",
+		        "must not exceed limit_percent (%lld > %lld)",
+		        (long long)c->reservation_percent, (long long)c->limit_percent);
+	if (c->pinning != PINNING_DEDICATED)
+		return;
+	if (c->has_max && c->max > c->count)
+		field_errors_add(errors, "bad_value", "/cpu/max",
+		        "must equal count with pinning dedicated (%lld > %lld)", (long long)c->max,
+		        (long long)c->count);
+	if (c->has_reservation && c->reservation_percent < 100)
+		field_errors_add(errors, "bad_value", "/cpu/reservation_percent",
+		        "must be 100 with pinning dedicated, not %lld",
+		        (long long)c->reservation_percent);
 }
 
 static bool is_below(const char *path, const char *directory)
@@ -144,7 +171,9 @@ int vm_spec_check(
         const struct vm_spec *spec, const struct vm_spec_rules *rules, struct field_errors *errors)
 {
 	size_t before = errors->len;
-	check_memory(spec, errors);
+	check_memory(&spec->memory, errors);
+	check_cpu(&spec->cpu, errors);
+	vm_placement_check(spec, errors);
 	check_boot(spec, rules, errors);
 	check_disks(spec, errors);
 	check_nics(spec, errors);

@@ -9,6 +9,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json_writer.h"
+#include "base/str.h"
 #include "network/mac.h"
 
 #define VM_COLUMNS                                                                                 \
@@ -150,6 +152,34 @@ int vm_store_list(struct db *db, const struct db_page *page,
 	return rc;
 }
 
+/* ---- copies of the configuration, to select by ---- */
+
+SQL(label_delete, 0, "DELETE FROM vm_label WHERE vm_id = ?");
+SQL(label_insert, 0, "INSERT INTO vm_label (vm_id, key, value) VALUES (?, ?, ?)");
+SQL(vm_update_placement, 0, "UPDATE vm SET placement = ?2 WHERE id = ?1");
+
+static bool has_rules(const struct vm_spec *spec)
+{
+	return spec->placement.affinity.len + spec->placement.anti_affinity.len > 0;
+}
+
+int vm_store_set_copies(struct db *db, const char *id, const struct vm_spec *spec, struct err *e)
+{
+	struct json_writer w CLEANUP(json_writer_done) = {0};
+	if (has_rules(spec))
+		field_encode(&vm_placement_table, &spec->placement, FIELD_ENCODE_STORE, &w);
+	const char *placement = has_rules(spec) ? str_text(&w.out) : NULL;
+	int rc = db_run(db, &vm_update_placement, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(placement)), e);
+	if (rc == 0)
+		rc = db_run(db, &label_delete, SQL_BINDS(SQL_TEXT(id)), e);
+	for (size_t i = 0; rc == 0 && i < spec->labels.len; i++)
+		rc = db_run(db, &label_insert,
+		        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(spec->labels.items[i].key),
+		                SQL_TEXT(spec->labels.items[i].value)),
+		        e);
+	return rc;
+}
+
 SQL(vm_insert, 0,
         "INSERT INTO vm (id, name, host_id, spec, power_reason, managed, desired_power, power, "
         "vcpus, "
@@ -163,7 +193,7 @@ static struct sql_bind autostart_bind(const struct vm_insert *row)
 
 int vm_store_insert(struct db *db, const struct vm_insert *row, struct err *e)
 {
-	return db_run(db, &vm_insert,
+	int rc = db_run(db, &vm_insert,
 	        SQL_BINDS(SQL_TEXT(row->id), SQL_TEXT(row->name), SQL_TEXT(row->host_id),
 	                SQL_TEXT(row->spec), SQL_TEXT(row->power_reason), SQL_INT(row->managed),
 	                SQL_TEXT(vm_power_names[row->desired_power]),
@@ -171,6 +201,8 @@ int vm_store_insert(struct db *db, const struct vm_insert *row, struct err *e)
 	                SQL_INT(row->memory_bytes), autostart_bind(row),
 	                SQL_INT(row->deletion_protection), SQL_INT(clock_wall_ms())),
 	        e);
+	bool has_copies = row->copied && (row->copied->labels.len > 0 || has_rules(row->copied));
+	return rc < 0 || !has_copies ? rc : vm_store_set_copies(db, row->id, row->copied, e);
 }
 
 SQL(vm_delete_row, 0, "DELETE FROM vm WHERE id = ?");
@@ -188,11 +220,12 @@ SQL(vm_update_spec, 0,
 int vm_store_set_spec(struct db *db, const char *id, const struct vm_insert *row,
         const char *pending, struct err *e)
 {
-	return db_run(db, &vm_update_spec,
+	int rc = db_run(db, &vm_update_spec,
 	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(row->spec), SQL_TEXT(pending), SQL_INT(row->vcpus),
 	                SQL_INT(row->memory_bytes), autostart_bind(row),
 	                SQL_INT(row->deletion_protection)),
 	        e);
+	return rc < 0 || !row->copied ? rc : vm_store_set_copies(db, id, row->copied, e);
 }
 
 SQL(vm_update_active, 0, "UPDATE vm SET pending = ?2, active_spec = ?3 WHERE id = ?1");

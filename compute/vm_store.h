@@ -48,9 +48,13 @@ struct vm_insert {
 	enum vm_power desired_power, power;
 	int64_t vcpus, memory_bytes, autostart_priority; /* -1: none */
 	bool deletion_protection;
+	const struct vm_spec
+	        *copied; /* whose labels and placement are copied into the tables; NULL: none */
 };
 int vm_store_insert(struct db *db, const struct vm_insert *row, struct err *e);
 int vm_store_delete(struct db *db, const char *id, struct err *e);
+/* The tables' copies of the labels and placement rules. */
+int vm_store_set_copies(struct db *db, const char *id, const struct vm_spec *spec, struct err *e);
 /* Replaces the configuration and counts the version up. */
 int vm_store_set_spec(struct db *db, const char *id, const struct vm_insert *row,
         const char *pending, struct err *e);

@@ -16,6 +16,7 @@
 #include "compute/vm_call.h"
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_room.h"
 
 #define ASK_AGAIN_MS 10000
 
@@ -67,7 +68,10 @@ static void run_start(struct operation *op)
 	        op, start_domain, store_start, 240000, 0); /* defines first: see vm_create.c */
 }
 
-static const struct operation_step start_steps[] = {{.name = "start", .run = run_start}};
+static const struct operation_step start_steps[] = {
+        {.name = "room", .run = vm_room_wait},
+        {.name = "start", .run = run_start},
+};
 
 /* ---- the plain verbs: one call each ---- */
 
@@ -239,7 +243,7 @@ static int finish_verb(struct db *db, const struct operation *op, enum operation
 #define VERB_KIND(kind_name, verb, job_name)                                                       \
 	{                                                                                          \
 		.name = kind_name, .steps = verb##_steps, .n_steps = ARRAY_LEN(verb##_steps),      \
-		.finish = finish_verb, VM_JOB(job_name)                                            \
+		.finish = finish_verb, .on_cancel = vm_room_cancel, VM_JOB(job_name)               \
 	}
 
 const struct operation_kind vm_verb_kinds[VM_VERBS] = {
@@ -284,12 +288,12 @@ int vm_act(struct db *db, struct vms *vms, const struct vm_row *row, enum vm_ver
 		rc = check_state(db, row, &verbs[verb], e);
 	if (rc == 0 && verbs[verb].desired >= 0)
 		rc = vm_store_set_desired(db, row->id, (enum vm_power)verbs[verb].desired, e);
-	if (rc < 0)
-		return rc;
-	json_t *input = json_pack("{s:i, s:I, s:b}", "mode", (int)options->mode, "timeout_seconds",
-	        (json_int_t)options->timeout_seconds, "force", (int)options->force);
-	rc = vm_create_operation(
-	        db, vms, row, vm_verb_kinds[verb].name, input, request, ret_operation, e);
-	json_decref(input);
-	return rc;
+	json_t *input CLEANUP(cleanup_json) =
+	        json_pack("{s:i, s:I, s:b}", "mode", (int)options->mode, "timeout_seconds",
+	                (json_int_t)options->timeout_seconds, "force", (int)options->force);
+	if (rc == 0 && verb == VM_START)
+		rc = vm_room_grant_start(db, vms, row, input, e);
+	return rc < 0 ? rc
+	              : vm_create_operation(db, vms, row, vm_verb_kinds[verb].name, input, request,
+	                        ret_operation, e);
 }

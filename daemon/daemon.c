@@ -27,6 +27,7 @@
 #include "base/str.h"
 #include "compute/freeze_guard.h"
 #include "compute/host.h"
+#include "compute/room.h"
 #include "compute/snapshot.h"
 #include "compute/snapshot_group.h"
 #include "compute/snapshot_policy.h"
@@ -74,6 +75,7 @@ struct daemon {
 	struct hosts_callbacks vms_callbacks;
 	struct pool_monitor *pool_monitor;
 	struct images *images;
+	struct room *room;
 	struct app app;
 	struct metrics_sources metrics;
 	struct server *server;
@@ -182,7 +184,8 @@ static void start_compute(struct daemon *d)
 	        .writer = d->writer,
 	        .readers = d->readers,
 	        .directory = d->directory,
-	        .bulk = d->bulk};
+	        .bulk = d->bulk,
+	        .room = d->app.room = d->room = room_new()};
 	d->services.engine = d->engine = operation_engine_new(d->loop, d->writer, &d->services);
 	const struct hosts_config hosts_config = {
 	        .loop = d->loop,
@@ -226,7 +229,9 @@ static int load_records(struct db *db, void *arg, struct err *e)
 	int rc = pool_ensure_default(db, d->options->pool_path, e);
 	if (rc == 0 && d->options->local_host)
 		rc = hosts_register_local(db, d->hosts, e);
-	return rc < 0 ? rc : hosts_load(d->hosts, db, e);
+	if (rc == 0)
+		rc = hosts_load(d->hosts, db, e);
+	return rc < 0 ? rc : room_upgrade(db, e);
 }
 
 static int start_records(struct daemon *d, struct err *e)
@@ -434,6 +439,7 @@ int daemon_start(struct options *options, const char *config_path, const char *c
 void daemon_run(struct daemon *d)
 {
 	d->app.is_ready = true;
+	writer_submit(d->writer, (struct writer_job){.run = room_warm, .arg = d->room});
 	sd_notify(0, "READY=1");
 	if (server_port(d->server) > 0)
 		log_info("berthd " BERTH_VERSION " serves %s (port %d) and %s", d->options->listen,
@@ -505,6 +511,7 @@ void daemon_free(struct daemon *d)
 	loop_free(d->loop);
 	readers_free(d->readers);
 	writer_free(d->writer);
+	room_free(d->room);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
 	free(d->boot_directories);

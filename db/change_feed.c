@@ -16,6 +16,7 @@
  */
 static pthread_mutex_t listeners_mutex = PTHREAD_MUTEX_INITIALIZER;
 static VEC(struct change_listener) listeners; /* listeners_mutex */
+static VEC(struct change_watcher) watchers;   /* listeners_mutex */
 
 void change_feed_listen(struct change_listener listener)
 {
@@ -27,6 +28,20 @@ void change_feed_reset(void)
 {
 	LOCK_SCOPE(&listeners_mutex);
 	VEC_DONE(&listeners);
+	VEC_DONE(&watchers);
+}
+
+void change_feed_watch(struct change_watcher watcher)
+{
+	LOCK_SCOPE(&listeners_mutex);
+	VEC_PUSH(&watchers, watcher);
+}
+
+void change_touch(struct db *db, const char *kind, const char *object_id)
+{
+	LOCK_SCOPE(&listeners_mutex);
+	VEC_FOR_EACH (&watchers, watcher)
+		watcher->saw(watcher->arg, db->in_job ? db : NULL, kind, object_id);
 }
 
 void change_feed_wake(void)
@@ -55,6 +70,7 @@ int change_add(struct db *db, const struct change *change, struct err *e)
 	if ((rc = statement_run(s, e)) < 0)
 		return rc;
 	db->has_changes = true;
+	change_touch(db, change->kind, change->object_id);
 	return 0;
 }
 

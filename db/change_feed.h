@@ -26,7 +26,18 @@ struct change_listener {
 	void *arg;
 };
 void change_feed_listen(struct change_listener listener);
-/* Forgets all listeners: at stop, and between tests. */
+/*
+ * `saw` runs on the writer thread, in the midst of a job, for each row added and each touch: whoever keeps a copy of rows
+ * learns here which are stale. `db` is NULL outside a job (start-up). It must be quick and must not call this module.
+ */
+struct change_watcher {
+	void (*saw)(void *arg, struct db *db, const char *kind, const char *object_id);
+	void *arg;
+};
+void change_feed_watch(struct change_watcher watcher);
+/* Tells the watchers of a change that is no event. Writer thread. */
+void change_touch(struct db *db, const char *kind, const char *object_id);
+/* Forgets all listeners and watchers: at stop, and between tests. */
 void change_feed_reset(void);
 
 struct change_row {

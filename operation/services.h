@@ -15,6 +15,7 @@ struct vms;
 struct freeze_guards;
 struct snapshot_barriers;
 struct images;
+struct room;
 
 struct operation_services {
 	struct loop *loop;
@@ -29,4 +30,5 @@ struct operation_services {
 	struct snapshot_barriers *barriers; /* compute/snapshot_group.h */
 	struct pool_monitor *pool_monitor;  /* storage/pool_monitor.h; NULL: none */
 	struct images *images;              /* storage/image_library.h */
+	struct room *room;                  /* compute/room.h */
 };

@@ -49,9 +49,11 @@ struct placement_request {
 
 /* The parts of the score, each 0 (good) and up; the lowest sum wins. */
 enum placement_part {
-	PLACEMENT_PART_BALANCE,       /* memory and CPU are used unevenly, or much */
-	PLACEMENT_PART_BUSY,          /* real use of the CPUs */
-	PLACEMENT_PART_FRAGMENTATION, /* a big slot would be broken up */
+	PLACEMENT_PART_MEMORY,        /* how full (spread) or empty (pack) its memory would be */
+	PLACEMENT_PART_CPU,           /* likewise its CPUs, by what is promised of them */
+	PLACEMENT_PART_BUSY,          /* real use of its CPUs */
+	PLACEMENT_PART_BALANCE,       /* memory and CPUs would be used unevenly */
+	PLACEMENT_PART_FRAGMENTATION, /* room for big VMs would be broken up */
 	PLACEMENT_PART_AFFINITY,      /* soft rules that it would break */
 	PLACEMENT_PART_COUNT,
 };
@@ -69,7 +71,9 @@ struct placement_refusal {
 	enum placement_filter filter;
 	enum admission_bound bound; /* HOST_TOO_SMALL, CAPACITY */
 	int64_t asked, held, limit; /* what the filter compared, if it compared amounts */
-	const void *detail;         /* private to the filter */
+	/* HOST_LOSS: the host whose loss would not be absorbed; then `asked` is what its VMs need,
+	 * `limit` what the others have free, in bytes. */
+	const struct inventory_host *lost;
 };
 
 struct placement {

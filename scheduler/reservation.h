@@ -37,7 +37,11 @@ struct holding {
 	int64_t reserved_percent; /* vCPUs x reservation_percent of the shared ones */
 };
 
+/* The most CPUs that it may come to have. */
+int64_t reservation_most_vcpus(const struct reservation *r);
 /* What it counts for; nothing in state NONE. */
 struct holding reservation_holding(const struct reservation *r);
 void holding_add(struct holding *sum, const struct holding *h);
 void holding_subtract(struct holding *sum, const struct holding *h);
+/* Each amount becomes the larger one. */
+void holding_maximize(struct holding *largest, const struct holding *h);

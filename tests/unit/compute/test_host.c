@@ -267,7 +267,7 @@ static void test_removing_a_host_takes_the_rows_of_foreign_vms_along(void **stat
 	        f, "SELECT name FROM change WHERE kind = 'host' AND event = 'deleted'", "h1"));
 }
 
-/* ---- is it there, and which one ---- */
+/* ---- is it there ---- */
 
 static void test_only_an_ok_host_is_available_and_others_say_since_when(void **state)
 {
@@ -286,64 +286,6 @@ static void test_only_an_ok_host_is_available_and_others_say_since_when(void **s
 		row.state = (char *)(uintptr_t)down[i];
 		assert_int_equal(host_check_available(&row, &e), ERR_HOST_DOWN);
 	}
-}
-
-static void test_the_host_with_the_fewest_configured_bytes_is_chosen(void **state)
-{
-	struct host_fixture *f = *state;
-	struct host_row row CLEANUP(host_row_done) = {0};
-	const char *const names[] = {"h3", "h1", "h2"};
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		char *uri CLEANUP(cleanup_free) = str_format("fake:///%s", names[i]);
-		assert_int_equal(fixture_create(f, NULL, names[i], uri, NULL), 0);
-		set_capacity(f, names[i], "ok", 8192);
-	}
-	assert_int_equal(host_store_choose(f->reader, 1, 1024, &row, &f->e), 0);
-	assert_string_equal(row.name, "h1"); /* all are empty: by name */
-	host_row_done(&row);
-	add_vm(f, "h1", "a", true, "stopped", 2048);
-	add_vm(f, "h2", "b", false, "running", 1024);
-	add_vm(f, "h3", "c", false, "stopped", 4096); /* foreign and off: takes nothing */
-	assert_int_equal(host_store_choose(f->reader, 1, 1024, &row, &f->e), 0);
-	assert_string_equal(row.name, "h3");
-}
-
-static void test_without_a_fitting_host_every_refusal_is_named(void **state)
-{
-	struct host_fixture *f = *state;
-	struct host_row row CLEANUP(host_row_done) = {0};
-	assert_int_equal(host_store_choose(f->reader, 1, 1, &row, &f->e), ERR_NO_CAPACITY);
-	assert_int_equal(fixture_create(f, NULL, "h1", "fake:///h1", NULL), 0);
-	assert_int_equal(fixture_create(f, NULL, "h2", "fake:///h2", NULL), 0);
-	set_capacity(f, "h1", "ok", 8192);
-	set_capacity(f, "h2", "connecting", 4096);
-	assert_int_equal(host_store_choose(f->reader, 1, 9000, &row, &f->e), ERR_NO_CAPACITY);
-	assert_non_null(strstr(f->e.message, "9000 bytes"));
-	assert_int_equal(host_store_choose(f->reader, 1, 8000, &row, &f->e), 0);
-	host_row_done(&row);
-	fixture_exec(f, "UPDATE host SET state = 'down'");
-	assert_int_equal(host_store_choose(f->reader, 1, 8000, &row, &f->e), ERR_NO_CAPACITY);
-	assert_non_null(strstr(f->e.message, "host h1 is down"));
-	assert_non_null(strstr(f->e.message, "host \"h2\" has 4096"));
-	assert_int_equal(host_store_choose(f->reader, 1, 1, &row, &f->e), ERR_HOST_DOWN);
-	set_capacity(f, "h1", "ok", 8192);
-	fixture_exec(f, "UPDATE host_group SET spec = "
-	                "'{\"host_reserve\":{\"memory_bytes\":8000}}'");
-	assert_int_equal(host_store_choose(f->reader, 1, 1024, &row, &f->e), ERR_NO_CAPACITY);
-	assert_int_equal(host_store_choose(f->reader, 1, 192, &row, &f->e), 0);
-	assert_string_equal(row.name, "h1");
-}
-
-static void test_the_only_host_is_chosen_even_while_it_is_down(void **state)
-{
-	struct host_fixture *f = *state;
-	struct host_row row CLEANUP(host_row_done) = {0};
-	assert_int_equal(fixture_create(f, NULL, "h1", "fake:///h1", NULL), 0);
-	set_capacity(f, "h1", "down", 8192);
-	assert_int_equal(host_store_choose(f->reader, 5, 1, &row, &f->e), ERR_UNPROCESSABLE);
-	assert_string_equal(f->e.pointer, "/cpu/count");
-	assert_int_equal(host_store_choose(f->reader, 4, 8192, &row, &f->e), 0);
-	assert_string_equal(row.name, "h1");
 }
 
 /* ---- answers and facts ---- */
@@ -465,9 +407,6 @@ int main(void)
 	        TEST(test_host_with_something_of_ours_is_not_removed),
 	        TEST(test_removing_a_host_takes_the_rows_of_foreign_vms_along),
 	        cmocka_unit_test(test_only_an_ok_host_is_available_and_others_say_since_when),
-	        TEST(test_the_host_with_the_fewest_configured_bytes_is_chosen),
-	        TEST(test_without_a_fitting_host_every_refusal_is_named),
-	        TEST(test_the_only_host_is_chosen_even_while_it_is_down),
 	        TEST(test_unknown_facts_are_null),
 	        cmocka_unit_test(test_kvm_is_believed_only_with_vmx_or_svm),
 	        TEST(test_answer_shows_the_accelerator_that_guests_get),

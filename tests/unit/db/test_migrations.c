@@ -95,6 +95,17 @@ static const struct {
             "'g1', 'y1', 1);"
             "INSERT INTO snapshot_disk VALUES ('s1', 'root', 'd1', 'd1');"
             "INSERT INTO freeze_guard VALUES ('o1', 'v1', 'h1', 1, 1, 1);"},
+        {3, "INSERT INTO host (id, name, uri, access, host_group, accelerator, spec, state, "
+            "state_since, created_at) VALUES ('h1', 'h', 'test:///default', 'local',"
+            " '00000000-0000-4000-8000-000000000001', 'auto', '{}', 'ok', 1, 1);"
+            "INSERT INTO vm (id, name, host_id, managed, spec, desired_power, power, power_since, "
+            "vcpus, memory_bytes, placement, created_at) VALUES ('v1', 'v', 'h1', 1, '{}', "
+            "'running', 'running', 1, 1, 1, '{}', 1);"
+            "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
+            "booked_bytes, overhead_bytes, vcpus, max_vcpus, since) VALUES ('v1', 'h1', "
+            "'running', 1, 1, 1, 1, 1, 1, 1, 1);"
+            "INSERT INTO vm_label VALUES ('v1', 'k', 'v');"
+            "INSERT INTO quota (id, name, spec, created_at) VALUES ('q1', 'q', '{}', 1);"},
 };
 
 static void exec_in(const struct temp_db *temp, const char *sql)
@@ -178,6 +189,65 @@ static void test_upgrade_from_every_version_equals_a_fresh_schema(void **state)
 	temp_db_done(&fresh);
 }
 
+/* A database of version 2 with these VMs, brought to the newest. Configurations as version 2 stored them. */
+static void upgrade_with_vms(struct temp_db *temp, const char *spec)
+{
+	struct err e = {0};
+	struct str sql CLEANUP(str_done) = {0};
+	temp_db_init_empty(temp);
+	apply_first(temp, migrations_embedded, 2);
+	str_printf(&sql,
+	        "INSERT INTO host (id, name, uri, access, host_group, accelerator, spec, state, "
+	        "state_since, created_at) VALUES ('h1', 'h', 'test:///default', 'local',"
+	        " '00000000-0000-4000-8000-000000000001', 'auto', '{}', 'ok', 1, 1);"
+	        "INSERT INTO vm (id, name, host_id, managed, spec, active_spec, desired_power, "
+	        "power, "
+	        "power_since, vcpus, memory_bytes, created_at) VALUES "
+	        "('v1', 'a', 'h1', 1, '%s', '%s', 'running', 'running', 5, 2, 1073741824, 1), "
+	        "('v2', 'b', 'h1', 1, '%s', NULL, 'stopped', 'stopped', 5, 2, 1073741824, 1), "
+	        "('v3', 'c', 'h1', 0, '{}', NULL, 'stopped', 'paused', 5, 1, 1048576, 1);",
+	        spec, spec, spec);
+	exec_in(temp, str_text(&sql));
+	must(migrations_apply(temp->path, migrations_embedded, &e), &e);
+}
+
+static void test_what_runs_holds_its_room_after_the_upgrade(void **state)
+{
+	(void)state;
+	struct temp_db temp;
+	upgrade_with_vms(&temp, "{}");
+	assert_int_equal(temp_db_int(&temp, "SELECT count(*) FROM reservation"), 2);
+	assert_int_equal(temp_db_int(&temp, "SELECT count(*) FROM reservation WHERE vm_id = 'v1' "
+	                                    "AND state = 'running' AND size_bytes = 1073741824 "
+	                                    "AND min_bytes = size_bytes AND vcpus = 2"),
+	        1);
+	/* 32 MiB + 2 x 8 MiB + 1 GiB / 512 */
+	assert_int_equal(temp_db_int(&temp, "SELECT overhead_bytes FROM reservation "
+	                                    "WHERE vm_id = 'v1'"),
+	        (32 + 2 * 8 + 2) << 20);
+	temp_db_done(&temp);
+}
+
+static void test_stored_configurations_gain_the_new_members(void **state)
+{
+	(void)state;
+	struct temp_db temp;
+	const char *before =
+	        "{\"cpu\":{\"count\":1,\"model\":\"host\",\"shares\":0,\"limit_percent\":0},"
+	        "\"memory\":{\"shares\":1000,\"merge\":false,\"hugepages\":false},"
+	        "\"nics\":{\"merge\":{\"model\":\"virtio\"}}}";
+	const char *after = "{\"cpu\":{\"count\":1,\"model\":\"host\",\"pinning\":\"none\",\"limit_"
+	                    "percent\":0},"
+	                    "\"memory\":{\"shares\":1000,\"on_critical\":\"stay\",\"merge\":false,"
+	                    "\"hugepages\":false},\"nics\":{\"merge\":{\"model\":\"virtio\"}}}";
+	upgrade_with_vms(&temp, before);
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "SELECT count(*) FROM vm WHERE spec = '%s' AND coalesce(active_spec, spec) = spec",
+	        after);
+	assert_int_equal(temp_db_int(&temp, sql), 2);
+	temp_db_done(&temp);
+}
+
 static void test_rows_survive_an_upgrade_that_rebuilds_a_table(void **state)
 {
 	(void)state;
@@ -218,7 +288,7 @@ static void test_current_schema_is_left_alone(void **state)
 	char backup[160];
 	temp_db_init(&temp);
 	must(migrations_apply(temp.path, migrations_embedded, &e), &e);
-	for (int number = 1; number < 4; number++) {
+	for (int number = 1; number < 5; number++) {
 		snprintf(backup, sizeof(backup), "%s.before-%04d", temp.path, number);
 		assert_int_not_equal(access(backup, F_OK), 0);
 	}
@@ -408,6 +478,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_upgrade_from_every_version_equals_a_fresh_schema),
+	        cmocka_unit_test(test_what_runs_holds_its_room_after_the_upgrade),
+	        cmocka_unit_test(test_stored_configurations_gain_the_new_members),
 	        cmocka_unit_test(test_rows_survive_an_upgrade_that_rebuilds_a_table),
 	        cmocka_unit_test(test_numbers_ascend_without_gaps),
 	        cmocka_unit_test(test_current_schema_is_left_alone),

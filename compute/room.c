@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Granting and changing reservations; choosing a host. */
+#include "compute/room.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "compute/room_cache.h"
+#include "compute/room_cpus.h"
+#include "compute/room_store.h"
+#include "compute/room_wish.h"
+#include "db/change_feed.h"
+
+struct room {
+	struct room_cache decide; /* the writer's */
+	struct placement places;  /* the writer's: its memory is used again */
+	/* Locks: view_lock before marks_lock; the writer takes only the latter, never across SQL. */
+	pthread_mutex_t view_lock;
+	struct room_cache view; /* view_lock; but `marks` stays empty */
+	pthread_mutex_t marks_lock;
+	struct room_marks view_marks; /* marks_lock */
+	bool has_view; /* marks_lock: someone has looked, so marks are worth keeping */
+};
+
+/* ---- what is stale ---- */
+
+struct touch {
+	struct room *room;
+	enum room_mark what;
+	char id[UUID_TEXT_SIZE];
+};
+
+static void mark_view(struct room *room, enum room_mark what, const char *id)
+{
+	LOCK_SCOPE(&room->marks_lock);
+	if (room->has_view)
+		room_marks_add(&room->view_marks, what, id);
+}
+
+static void on_end(void *arg, bool committed)
+{
+	struct touch *touch = arg;
+	if (committed)
+		mark_view(touch->room, touch->what, touch->id);
+	else
+		room_marks_add(&touch->room->decide.marks, touch->what, touch->id);
+	free(touch);
+}
+
+static void mark(struct room *room, struct db *db, enum room_mark what, const char *id)
+{
+	room_marks_add(&room->decide.marks, what, id);
+	if (!db) {
+		mark_view(room, what, id);
+		return;
+	}
+	struct touch *touch = xcalloc(1, sizeof(*touch));
+	touch->room = room;
+	touch->what = what;
+	uuid_text_copy(touch->id, id);
+	db_on_end(db, on_end, touch);
+}
+
+/* Which hosts reach a pool is part of each host. */
+static void mark_hosts(struct room *room, struct db *db)
+{
+	size_t cursor = 0;
+	const struct inventory_host *host = NULL;
+	while (room->decide.inventory &&
+	        (host = inventory_next_host(room->decide.inventory, &cursor)))
+		mark(room, db, ROOM_MARK_HOST, host->id);
+}
+
+static void on_change(void *arg, struct db *db, const char *kind, const char *object_id)
+{
+	struct room *room = arg;
+	if (strcmp(kind, "vm") == 0)
+		mark(room, db, ROOM_MARK_VM, object_id);
+	else if (strcmp(kind, "host") == 0)
+		mark(room, db, ROOM_MARK_HOST, object_id);
+	else if (strcmp(kind, "host_group") == 0)
+		mark(room, db, ROOM_MARK_GROUP, object_id);
+	else if (strcmp(kind, "pool") == 0)
+		mark_hosts(room, db);
+}
+
+struct room *room_new(void)
+{
+	struct room *room = xcalloc(1, sizeof(*room));
+	pthread_mutex_init(&room->view_lock, NULL);
+	pthread_mutex_init(&room->marks_lock, NULL);
+	change_feed_watch((struct change_watcher){.saw = on_change, .arg = room});
+	return room;
+}
+
+void room_free(struct room *room)
+{
+	if (!room)
+		return;
+	placement_done(&room->places);
+	room_cache_done(&room->decide);
+	room_cache_done(&room->view);
+	room_marks_done(&room->view_marks);
+	pthread_mutex_destroy(&room->view_lock);
+	pthread_mutex_destroy(&room->marks_lock);
+	free(room);
+}
+
+int room_warm(struct db *db, void *room, struct err *e)
+{
+	struct room *r = room;
+	return room_cache_refresh(&r->decide, db, e);
+}
+
+int room_look(struct room *room, struct db *db,
+        int (*fn)(void *arg, const struct inventory *inventory, struct err *e), void *arg,
+        struct err *e)
+{
+	LOCK_SCOPE(&room->view_lock);
+	{
+		LOCK_SCOPE(&room->marks_lock);
+		room->has_view = true;
+		bool all = room->view.marks.all;
+		room_marks_done(&room->view.marks);
+		room->view.marks = room->view_marks;
+		room->view.marks.all = all;
+		room->view_marks = (struct room_marks){0};
+	}
+	int rc = room_cache_refresh(&room->view, db, e);
+	return rc < 0 ? rc : fn(arg, room->view.inventory, e);
+}
+
+int room_verify(struct db *db, struct room *room, bool *ret_same, struct err *e)
+{
+	struct room_cache fresh CLEANUP(room_cache_done) = {0};
+	int rc = room_cache_refresh(&room->decide, db, e);
+	if (rc == 0)
+		rc = room_cache_refresh(&fresh, db, e);
+	*ret_same = rc == 0 && room_cache_equals(&room->decide, &fresh);
+	return rc;
+}
+
+/* ---- choosing ---- */
+
+/* Too little room now is no reason against a VM that stays off: it holds nothing. */
+static const struct inventory_host *find_some_day(const struct placement *places)
+{
+	const struct placement_refusal *best = NULL;
+	for (size_t i = 0; i < places->refused.len; i++) {
+		const struct placement_refusal *refusal = &places->refused.items[i];
+		bool is_full = refusal->filter == PLACEMENT_FILTER_CAPACITY ||
+		               refusal->filter == PLACEMENT_FILTER_HOST_LOSS;
+		if (is_full && (!best || refusal->held - refusal->limit < best->held - best->limit))
+			best = refusal;
+	}
+	return best ? best->host : NULL;
+}
+
+static const struct inventory_host *find_place(
+        struct room *room, struct room_request *request, const struct room_wish *wish)
+{
+	place(room->decide.inventory, &request->place, &room->places);
+	if (room->places.ranked.len > 0)
+		return room->places.ranked.items[0].host;
+	return wish->starts ? NULL : find_some_day(&room->places);
+}
+
+static bool all_are_away(const struct placement *places)
+{
+	for (size_t i = 0; i < places->refused.len; i++)
+		if (places->refused.items[i].filter != PLACEMENT_FILTER_STATE)
+			return false;
+	return true;
+}
+
+/* That no host answers passes by itself: it is no lack of room. */
+static int refuse_all(const struct placement *places, const struct room_wish *wish, struct err *e)
+{
+	struct err why = {0};
+	if (places->refused.len == 0) {
+		err_set(e, ERR_NO_CAPACITY, "no host is registered%s",
+		        wish->group_id ? " in this host group" : "");
+		return err_hint(e, "register one with POST /api/v1/hosts");
+	}
+	int rc = placement_check(places, &why);
+	if (rc == ERR_NO_CAPACITY && all_are_away(places)) {
+		rc = why.code = ERR_HOST_DOWN;
+		err_hint(&why, "try again later, or wait for a host with ?wait=SECONDS");
+	}
+	if (e)
+		*e = why;
+	return rc;
+}
+
+int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
+        char ret_host_id[UUID_TEXT_SIZE], struct err *e)
+{
+	int rc = room_cache_refresh(&room->decide, db, e);
+	if (rc < 0)
+		return rc;
+	struct room_request request CLEANUP(room_request_done) = {0};
+	room_request_fill(&request, wish->spec, wish->vm_id, ROOM_ANY_HOST);
+	request.place.host_id = wish->host_id;
+	request.place.group_id = wish->group_id;
+	if (wish->host_id)
+		request.place.pools.len = 0; /* what claims the volumes says more of one host */
+	const struct inventory_host *host = find_place(room, &request, wish);
+	if (!host && wish->may_wait) {
+		request.place.any_state = true;
+		host = find_place(room, &request, wish);
+	}
+	if (!host)
+		return refuse_all(&room->places, wish, e);
+	uuid_text_copy(ret_host_id, host->id);
+	return 0;
+}
+
+/* ---- granting ---- */
+
+static int64_t larger(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* While the old process may still be there, or the new one may be either: enough for both. */
+static struct reservation cover(const struct reservation *a, const struct reservation *b)
+{
+	struct reservation both = *a;
+	both.size_bytes = larger(a->size_bytes, b->size_bytes);
+	both.min_bytes = larger(a->min_bytes, b->min_bytes);
+	both.booked_bytes = larger(a->booked_bytes, b->booked_bytes);
+	both.overhead_bytes = larger(a->overhead_bytes, b->overhead_bytes);
+	both.vcpus = larger(a->vcpus, b->vcpus);
+	both.max_vcpus = larger(a->max_vcpus, b->max_vcpus);
+	both.reservation_percent = larger(a->reservation_percent, b->reservation_percent);
+	return both;
+}
+
+static int find_host(const struct room *room, const char *host_id,
+        const struct inventory_host **ret_host, struct err *e)
+{
+	*ret_host = inventory_host(room->decide.inventory, host_id);
+	return *ret_host ? 0 : err_set(e, ERR_INTERNAL, "host %s is not known", host_id);
+}
+
+/* For lack of room the arithmetic says more than the filter does. */
+static int explain(const struct room *room, const struct inventory_host *host,
+        const struct placement_request *request, struct err *e)
+{
+	int rc = admission_admit(
+	        room->decide.inventory, host, &request->asked, request->vm_id, NULL, e);
+	return rc < 0 ? rc : placement_check(&room->places, e);
+}
+
+static int check_place(struct room *room, const struct inventory_host *host,
+        const struct placement_request *request, struct err *e)
+{
+	place(room->decide.inventory, request, &room->places);
+	return room->places.ranked.len > 0 ? 0 : explain(room, host, request, e);
+}
+
+static struct room_granted waiting(const struct room *room, const struct inventory_host *host,
+        const struct reservation *asked, const char *vm_id)
+{
+	const struct inventory_group *group =
+	        inventory_group(room->decide.inventory, host->group_id);
+	struct admission admission;
+	if (!group || group->mode != OVERCOMMIT_BALLOON)
+		return (struct room_granted){.must_wait = false};
+	admission_decide(room->decide.inventory, host, asked, vm_id, &admission);
+	return (struct room_granted){.must_wait = true, .wait_bytes = admission.wait_bytes};
+}
+
+int room_grant(struct db *db, struct room *room, const char *vm_id, const char *host_id,
+        const struct vm_spec *spec, struct room_granted *ret_granted, struct err *e)
+{
+	const struct inventory_host *host = NULL;
+	struct room_row row CLEANUP(room_row_done) = {0};
+	struct room_request request CLEANUP(room_request_done) = {0};
+	bool found = false;
+	int rc = room_cache_refresh(&room->decide, db, e);
+	if (rc == 0)
+		rc = find_host(room, host_id, &host, e);
+	if (rc == 0)
+		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
+	if (rc < 0 || !host)
+		return rc;
+	room_request_fill(&request, spec, vm_id, ROOM_AT_HOME);
+	request.place.host_id = host_id;
+	request.place.any_state = true; /* whether it answers is the caller's question */
+	if (found)
+		request.place.asked = cover(&request.place.asked, &row.held);
+	rc = check_place(room, host, &request.place, e);
+	if (rc < 0)
+		return rc;
+	*ret_granted = waiting(room, host, &request.place.asked, vm_id);
+	uuid_text_copy(row.vm_id, vm_id);
+	uuid_text_copy(row.host_id, host_id);
+	row.held = request.place.asked;
+	row.max_bytes = larger(row.max_bytes, room_max_bytes(spec));
+	rc = room_cpus_choose(db, host, spec, &row, e);
+	return rc < 0 ? rc : room_store_put(db, &row, e);
+}
+
+/* ---- changing ---- */
+
+/* What a running guest can be given without a restart: CPUs up to its maximum; floor and CPU reservation at once. The
+ * memory it booted with stays its until it ends. */
+static struct reservation follow_running(const struct reservation *held, const struct vm_spec *spec)
+{
+	struct reservation now = *held;
+	struct reservation wanted = room_reservation(spec, RESERVATION_RUNNING);
+	now.min_bytes = wanted.min_bytes < held->size_bytes ? wanted.min_bytes : held->size_bytes;
+	if (wanted.vcpus > held->vcpus && wanted.vcpus <= held->max_vcpus)
+		now.vcpus = wanted.vcpus;
+	if (!held->dedicated && !wanted.dedicated)
+		now.reservation_percent = wanted.reservation_percent;
+	return now;
+}
+
+static bool grows(const struct reservation *before, const struct reservation *now)
+{
+	const struct reservation both = cover(before, now);
+	return both.size_bytes > before->size_bytes || both.min_bytes > before->min_bytes ||
+	       both.booked_bytes > before->booked_bytes ||
+	       both.overhead_bytes > before->overhead_bytes || both.vcpus > before->vcpus ||
+	       both.max_vcpus > before->max_vcpus ||
+	       both.reservation_percent > before->reservation_percent;
+}
+
+/* Whether the host could ever hold it, were it empty. */
+static int check_possible(const struct room *room, const struct inventory_host *host,
+        const char *vm_id, const struct vm_spec *spec, struct err *e)
+{
+	struct admission admission;
+	struct reservation asked = room_reservation(spec, RESERVATION_STARTING);
+	admission_decide(room->decide.inventory, host, &asked, vm_id, &admission);
+	return admission.is_never
+	               ? admission_admit(room->decide.inventory, host, &asked, vm_id, NULL, e)
+	               : 0;
+}
+
+int room_change(struct db *db, struct room *room, const char *vm_id, const char *host_id,
+        const struct vm_spec *spec, enum room_insist insist, struct err *e)
+{
+	const struct inventory_host *host = NULL;
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	int rc = room_cache_refresh(&room->decide, db, e);
+	if (rc == 0)
+		rc = find_host(room, host_id, &host, e);
+	if (rc == 0)
+		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
+	if (rc == 0 && host && insist == ROOM_ASK)
+		rc = check_possible(room, host, vm_id, spec, e);
+	if (rc < 0 || !found)
+		return rc;
+	const struct reservation before = row.held;
+	const struct reservation asked = room_reservation(spec, RESERVATION_STARTING);
+	row.held = before.state == RESERVATION_STARTING ? cover(&before, &asked)
+	                                                : follow_running(&before, spec);
+	if (insist == ROOM_ASK && grows(&before, &row.held))
+		rc = admission_admit(room->decide.inventory, host, &row.held, vm_id, NULL, e);
+	return rc < 0 ? rc : room_store_put(db, &row, e);
+}

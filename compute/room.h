@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Room: who may hold how much of which host (docs/decisions/0012-room-and-reservations.md).
+ *
+ *	create, start, resume of a suspended VM, revert   -> room_grant    STARTING, in the operation's transaction
+ *	a change of a VM that holds something             -> room_change   grows or shrinks it
+ *	a domain was seen                                 -> room_observe  RUNNING; or freed, when no process was seen
+ *	                                                                   and no unfinished operation may give one
+ *
+ * What is decided from is a copy of the rows that the writer thread owns (room_cache.h). Readers have one of their own,
+ * which is marked by each commit, so that a GET never waits for the writer nor the writer for a GET.
+ */
+#pragma once
+
+#include "base/uuid.h"
+#include "compute/vm_spec.h"
+#include "compute/vm_store.h"
+#include "db/db.h"
+#include "scheduler/inventory.h"
+
+struct room;
+
+/* Watches the change feed: before the writer has work, after change_feed_reset. */
+struct room *room_new(void);
+/* After the writer has stopped and the change feed was reset. Accepts NULL. */
+void room_free(struct room *room);
+
+/* A writer job (`room` is the room): reads what decisions are made from, so that the first one need not. */
+int room_warm(struct db *db, void *room, struct err *e);
+
+/* ---- decisions: writer thread, inside a job ---- */
+
+struct room_wish {
+	const struct vm_spec *spec;
+	const char *vm_id;              /* NULL: a new one */
+	const char *host_id, *group_id; /* NULL: any */
+	bool may_wait;                  /* a host that does not answer will do if no other does */
+	bool starts;                    /* it needs its room now, not only some day */
+};
+/* The best host. ERR_NO_CAPACITY, ERR_UNPROCESSABLE, ERR_HOST_DOWN, ...: why none will do. */
+int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
+        char ret_host_id[UUID_TEXT_SIZE], struct err *e);
+
+/* What the operation has to wait for before the guest may boot. */
+struct room_granted {
+	bool must_wait;     /* mode balloon */
+	int64_t wait_bytes; /* that others have to give first, as known now */
+};
+/* Reserves what the VM needs to start on its home, or refuses with the arithmetic. */
+int room_grant(struct db *db, struct room *room, const char *vm_id, const char *host_id,
+        const struct vm_spec *spec, struct room_granted *ret_granted, struct err *e);
+
+enum room_insist {
+	ROOM_ASK,    /* growing is refused when there is no room */
+	ROOM_INSIST, /* it is a fact: only written down */
+};
+/* The VM's configuration becomes `spec`: what it holds on its home follows. Of a VM that holds nothing only asks whether
+ * the host could ever hold it. */
+int room_change(struct db *db, struct room *room, const char *vm_id, const char *host_id,
+        const struct vm_spec *spec, enum room_insist insist, struct err *e);
+
+/* ---- facts: writer thread, inside a job ---- */
+
+struct room_seen {
+	const char *vm_id, *host_id;
+	bool has_process;
+	const char *spec; /* stored form of what it runs with; NULL: the next two tell */
+	int64_t vcpus, memory_bytes;
+};
+int room_observe(struct db *db, const struct room_seen *seen, struct err *e);
+/* Whether what is held agrees with what was seen, so that no look is needed. Any connection. */
+int room_agrees(struct db *db, const char *vm_id, const char *host_id, bool has_process,
+        bool *ret_agrees, struct err *e);
+/* Start-up: fills in what an earlier version did not write (labels, exact reservations). */
+int room_upgrade(struct db *db, struct err *e);
+
+/* Whether the writer's copy is what the rows say, read anew. For tests; slow. */
+int room_verify(struct db *db, struct room *room, bool *ret_same, struct err *e);
+
+/* ---- for readers: any thread but the writer ---- */
+
+/* Calls fn with an inventory as of now. `db` must not be inside a transaction: it could be older than what is marked. */
+int room_look(struct room *room, struct db *db,
+        int (*fn)(void *arg, const struct inventory *inventory, struct err *e), void *arg,
+        struct err *e);

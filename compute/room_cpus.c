@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Choosing and keeping a VM's CPU sets: {"cpus":"0-3","vcpus":[0,2],"emulator":"4-7","nodes":"0"};
+ * `vcpus` has the CPU of each vCPU of a dedicated VM, and is empty for one that floats. */
+#include "compute/room_cpus.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/field.h"
+#include "base/json_writer.h"
+
+static void put_set(struct json_writer *w, const char *key, const struct cpu_set *set)
+{
+	struct str text CLEANUP(str_done) = {0};
+	cpu_set_format(set, &text);
+	json_member_string(w, key, str_text(&text));
+}
+
+static bool get_set(const json_t *json, const char *key, struct cpu_set *ret_set)
+{
+	const char *text = json_string_value(json_object_get(json, key));
+	return text && cpu_set_parse(text, ret_set);
+}
+
+char *room_cpus_format(const struct cpu_layout *layout, bool is_dedicated)
+{
+	struct json_writer w = {0};
+	if (!layout->is_pinned)
+		return NULL;
+	json_object_begin(&w);
+	put_set(&w, "cpus", &layout->cpus);
+	json_key(&w, "vcpus");
+	json_array_begin(&w);
+	for (int64_t i = 0; is_dedicated && i < layout->vcpus; i++)
+		json_put_int(&w, layout->vcpu_cpu[i]);
+	json_array_end(&w);
+	put_set(&w, "emulator", &layout->emulator);
+	put_set(&w, "nodes", &layout->nodes);
+	json_object_end(&w);
+	return str_take(&w.out);
+}
+
+bool room_cpus_parse(const char *text, struct cpu_layout *ret_layout)
+{
+	json_t *json CLEANUP(cleanup_json) = text ? json_loads(text, 0, NULL) : NULL;
+	json_t *vcpu;
+	size_t i;
+	if (!get_set(json, "cpus", &ret_layout->cpus) ||
+	        !get_set(json, "emulator", &ret_layout->emulator) ||
+	        !get_set(json, "nodes", &ret_layout->nodes))
+		return false;
+	ret_layout->is_pinned = true;
+	json_array_foreach(json_object_get(json, "vcpus"), i, vcpu)
+	{
+		if (i < CPU_SET_MAX)
+			ret_layout->vcpu_cpu[i] = (int)json_integer_value(vcpu);
+		ret_layout->vcpus = (int64_t)i + 1;
+	}
+	return true;
+}
+
+static void add_dedicated(void *arg, const char *cpus)
+{
+	struct cpu_layout layout = {0};
+	if (room_cpus_parse(cpus, &layout) && layout.vcpus > 0)
+		cpu_set_merge(arg, &layout.cpus);
+}
+
+int room_cpus_choose(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
+        struct room_row *row, struct err *e)
+{
+	struct cpu_layout layout = {0};
+	struct cpu_layout_request request = {
+	        .pinning = (enum cpu_pinning)spec->cpu.pinning,
+	        .vcpus = spec->cpu.has_max ? spec->cpu.max : spec->cpu.count,
+	        .memory_bytes = spec->memory.size_bytes,
+	        .shared_min = 1,
+	};
+	free(TAKE(row->cpus));
+	if (spec->cpu.pinning == PINNING_NONE || host->topology.n_nodes == 0)
+		return 0;
+	int rc = room_store_each_cpus(
+	        db, row->host_id, row->vm_id, add_dedicated, &request.dedicated, e);
+	if (rc == 0)
+		rc = cpu_layout_choose(&host->topology, &request, &layout, e);
+	if (rc == 0)
+		row->cpus = room_cpus_format(&layout, spec->cpu.pinning == PINNING_DEDICATED);
+	return rc;
+}
+
+static char *set_text(const struct cpu_set *set)
+{
+	struct str text = {0};
+	cpu_set_format(set, &text);
+	return str_take(&text);
+}
+
+void room_pins_fill(const char *text, int64_t n_vcpus, struct room_pins *ret_pins)
+{
+	struct cpu_layout layout = {0};
+	if (!room_cpus_parse(text, &layout))
+		return;
+	ret_pins->is_dedicated = layout.vcpus > 0;
+	ret_pins->emulator = set_text(&layout.emulator);
+	ret_pins->nodes = set_text(&layout.nodes);
+	ret_pins->n_vcpus =
+	        (size_t)(ret_pins->is_dedicated && layout.vcpus < n_vcpus ? layout.vcpus : n_vcpus);
+	ret_pins->vcpus = xcalloc(ret_pins->n_vcpus, sizeof(char *));
+	for (size_t i = 0; i < ret_pins->n_vcpus; i++)
+		ret_pins->vcpus[i] = ret_pins->is_dedicated ? str_format("%d", layout.vcpu_cpu[i])
+		                                            : set_text(&layout.cpus);
+}
+
+void room_pins_done(struct room_pins *pins)
+{
+	for (size_t i = 0; i < pins->n_vcpus; i++)
+		free(pins->vcpus[i]);
+	free(pins->vcpus);
+	free(pins->emulator);
+	free(pins->nodes);
+	*pins = (struct room_pins){0};
+}

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Room on hosts: what is granted, refused with its arithmetic, freed with proof; quotas, placement, capacity. Fake hosts."""
+import concurrent.futures
+import os
+import random
+
+import pytest
+
+from berth import Berthd
+from conftest import FULL, MIB, add_host, small_vm
+from lab import wait_until
+
+GIB = 1024 * MIB
+
+
+def overhead(vcpus, size):
+    return 32 * MIB + 8 * MIB * vcpus + size // 512
+
+
+def vm(name, gib, **more):
+    return {"name": name, "memory": {"size_bytes": int(gib * GIB)}, **more}
+
+
+def running(name, gib, **more):
+    return vm(name, gib, desired_power="running", **more)
+
+
+def uri(scratch, name, cpus=16, mib=8192):
+    return f"fake:///{os.path.basename(scratch)}-{name}?cpus={cpus}&memory_mib={mib}"
+
+
+@pytest.fixture
+def fleet(scratch):
+    """A daemon with three fake hosts of 16 CPUs and 8 GiB."""
+    with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
+        for name in ["h1", "h2", "h3"]:
+            add_host(daemon.local, name, uri(scratch, name))
+        yield daemon
+
+
+def held(api, host):
+    return api.get(f"/hosts/{host}")["allocation"]
+
+
+def refused(api, method, path, body=None, status=409, code="insufficient_capacity"):
+    answer = api.request(method, path, body)
+    assert answer.status == status and answer.json["code"] == code, answer
+    return answer.json
+
+
+def test_room_is_held_from_the_start_to_the_proven_end(fleet):
+    api = fleet.local
+    api.act("POST", "/vms", vm("a", 2, host="h1", cpu={"count": 2, "max": 4}))
+    assert held(api, "h1")["held_vms"] == 0
+    api.act("POST", "/vms/a/start")
+    now = held(api, "h1")
+    assert now["held_bytes"] == 2 * GIB + overhead(4, 2 * GIB) and now["held_vcpus"] == 2
+    assert now["limit_bytes"] == 8 * GIB and now["free_bytes"] == 8 * GIB - now["held_bytes"]
+    api.act("POST", "/vms/a/pause")
+    assert held(api, "h1")["held_vms"] == 1
+    api.act("POST", "/vms/a/resume")
+    api.act("POST", "/vms/a/suspend")
+    wait_until(lambda: held(api, "h1")["held_vms"] == 0, 20, "a suspended VM holds nothing")
+    api.act("POST", "/vms/a/start")
+    assert held(api, "h1")["held_bytes"] == now["held_bytes"]
+    api.act("POST", "/vms/a/stop")
+    wait_until(lambda: held(api, "h1")["held_vms"] == 0, 20, "it is freed")
+    api.act("DELETE", "/vms/a")
+
+
+def test_a_refusal_has_the_arithmetic_and_what_would_help(fleet):
+    api = fleet.local
+    api.act("POST", "/vms", running("a", 6, host="h1"))
+    api.act("POST", "/vms", vm("b", 3, host="h1"))
+    problem = refused(api, "POST", "/vms/b/start")
+    assert "h1" in problem["detail"] and problem["hint"], problem
+    assert str(3 * GIB + overhead(1, 3 * GIB)) in str(problem), problem
+    assert "a" in str(problem), problem
+    assert held(api, "h1")["held_vms"] == 1 and api.get("/vms/b")["desired_power"] == "stopped"
+    never = refused(api, "POST", "/vms", running("c", 9), 422, "unprocessable")
+    assert never["detail"]
+    assert {v["name"] for v in api.get("/vms")["items"]} == {"a", "b"}
+
+
+def test_parallel_starts_never_share_the_last_gigabyte(fleet):
+    api = fleet.local
+    for i in range(12):
+        api.act("POST", "/vms", vm(f"v{i}", 1.5, host="h1"))
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda i: api.request("POST", f"/vms/v{i}/start?wait=60"), range(12)))
+    started = [a for a in answers if a.status == 200]
+    assert len(started) == 5, answers  # 5 x (1.5 GiB + 43 MiB) <= 8 GiB < 6 x ...
+    assert all(a.status == 200 or a.json["code"] == "insufficient_capacity" for a in answers)
+    assert held(api, "h1")["held_bytes"] <= 8 * GIB
+
+
+def test_dry_run_answers_what_the_commit_would(fleet):
+    api = fleet.local
+    chance = random.Random(7)
+    for i in range(1000 if FULL else 60):
+        body = vm(f"v{i}", chance.choice([0.5, 1, 2, 3, 9]), cpu={"count": chance.choice([1, 2, 8, 20])},
+                  desired_power=chance.choice(["running", "stopped"]), labels={"app": chance.choice("xyz")})
+        if chance.random() < 0.4:
+            body["placement"] = {"anti_affinity": [{"labels": {"app": chance.choice("xyz")}, "hard": chance.random() < 0.6}]}
+        dry = api.request("POST", "/vms?dry_run=true", body)
+        real = api.request("POST", "/vms?wait=60", body)
+        assert dry.status == real.status or (dry.status, real.status) == (202, 200), (body, dry, real)
+        if dry.status >= 400:
+            assert {k: v for k, v in dry.json.items() if k != "request_id"} == \
+                   {k: v for k, v in real.json.items() if k != "request_id"}
+        existing = [v["name"] for v in api.get("/vms?page_size=1000")["items"]]
+        if existing and chance.random() < 0.35:
+            api.act("DELETE", f"/vms/{chance.choice(existing)}?force=true")
+
+
+def test_growth_is_admitted_and_a_refused_change_changes_nothing(fleet):
+    api = fleet.local
+    api.ok("PATCH", "/host-groups/default", {"overcommit": {"mode": "ratio", "memory_ratio": 2.0}})
+    api.act("POST", "/vms", {"name": "a", "host": "h1", "desired_power": "running",
+                             "memory": {"size_bytes": 6 * GIB, "min_bytes": 2 * GIB}})
+    api.act("POST", "/vms", {"name": "b", "host": "h1", "desired_power": "running",
+                             "memory": {"size_bytes": 6 * GIB, "min_bytes": 2 * GIB}})
+    before = api.get("/vms/b")
+    problem = refused(api, "PATCH", "/vms/b", {"memory": {"min_bytes": 6 * GIB}})
+    assert problem["hint"]
+    assert api.get("/vms/b")["memory"] == before["memory"]
+    api.act("PATCH", "/vms/a", {"memory": {"min_bytes": 1 * GIB}})
+    api.act("PATCH", "/vms/b", {"memory": {"min_bytes": 4 * GIB}})
+    assert held(api, "h1")["guaranteed_bytes"] == 5 * GIB + 2 * overhead(1, 6 * GIB)
+    refused(api, "PATCH", "/vms/b", {"cpu": {"count": 17, "max": 17}}, 422, "unprocessable")
+
+
+def test_cpu_reservations_are_never_overcommitted(fleet):
+    api = fleet.local
+    for i in range(2):
+        api.act("POST", "/vms", running(f"v{i}", 0.5, host="h1", cpu={"count": 8, "reservation_percent": 100}))
+    problem = refused(api, "POST", "/vms", running("v2", 0.5, host="h1", cpu={"count": 1, "reservation_percent": 10}))
+    assert "h1" in problem["detail"]
+    api.act("POST", "/vms", running("v3", 0.5, host="h1", cpu={"count": 8}))
+
+
+def test_killed_between_grant_and_start_the_grant_stands_and_the_start_is_completed(fleet, scratch):
+    api = fleet.local
+    api.act("POST", "/vms", vm("a", 5, host="h1"))
+    api.act("POST", "/vms", vm("b", 5, host="h1"))
+    fleet.stop()
+    os.environ["BERTH_FAULT"] = "vm.start/start:before"
+    try:
+        fleet.start()
+    finally:
+        del os.environ["BERTH_FAULT"]
+    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 60, "h1 is up")
+    try:
+        api.request("POST", "/vms/a/start")
+    except OSError:
+        pass
+    fleet.process.wait(30)
+    fleet.start()
+    assert held(api, "h1")["held_vms"] == 1
+    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 60, "h1 is up")
+    refused(api, "POST", "/vms/b/start")
+    wait_until(lambda: api.get("/vms/a")["power"] == "running", 60, "the start is completed")
+    assert held(api, "h1")["held_vms"] == 1
+
+
+def test_a_host_that_does_not_answer_frees_nothing(fleet):
+    api = fleet.local
+    api.act("POST", "/vms", running("a", 5, host="h1"))
+    api.act("POST", "/vms", vm("b", 5, host="h1"))
+    fleet.kill()
+    fleet.start()
+    assert held(api, "h1")["held_vms"] == 1  # whether the host is back already or not
+    assert api.request("POST", "/vms/b/start?wait=5").json["code"] == "insufficient_capacity"
+
+
+def test_quotas_count_stopped_vms_and_are_shown_with_their_usage(fleet):
+    api = fleet.local
+    api.ok("POST", "/quotas", {"name": "team", "selector": {"labels": {"team": "x"}}, "limits": {"memory_bytes": 3 * GIB, "vms": 3}})
+    api.act("POST", "/vms", vm("a", 1, labels={"team": "x"}))
+    api.act("POST", "/vms", vm("b", 1, labels={"team": "x"}))
+    api.act("POST", "/vms", vm("other", 4, labels={"team": "y"}))
+    assert api.get("/quotas/team")["usage"] == {"vms": 2, "vcpus": 2, "memory_bytes": 2 * GIB, "disk_bytes": 0}
+    problem = refused(api, "POST", "/vms", vm("c", 1.5, labels={"team": "x"}), 429, "limit_reached")
+    assert "team" in problem["detail"] and str(3 * GIB) in problem["detail"], problem
+    refused(api, "PATCH", "/vms/a", {"memory": {"size_bytes": int(2.5 * GIB)}}, 429, "limit_reached")
+    refused(api, "PATCH", "/vms/other", {"labels": {"team": "x"}}, 429, "limit_reached")
+    api.act("POST", "/vms", vm("c", 0.5, labels={"team": "x"}))
+    refused(api, "POST", "/vms", vm("d", 0.25, labels={"team": "x"}), 429, "limit_reached")
+    api.ok("PATCH", "/quotas/team", {"limits": {"vms": 1}})
+    api.act("PATCH", "/vms/a", {"description": "an exceeded quota forbids growing, not changing"})
+    assert api.request("POST", "/quotas", {"name": "empty"}).status == 400
+    api.ok("DELETE", "/quotas/team")
+    api.act("POST", "/vms", vm("d", 0.25, labels={"team": "x"}))
+
+
+def test_affinity_holds_end_to_end(fleet):
+    api = fleet.local
+    apart = {"placement": {"anti_affinity": [{"labels": {"app": "db"}}]}, "labels": {"app": "db"}}
+    for i in range(3):
+        api.act("POST", "/vms", running(f"db{i}", 0.5, **apart))
+    hosts = [api.get(f"/vms/db{i}")["host"] for i in range(3)]
+    assert sorted(hosts) == ["h1", "h2", "h3"]
+    problem = api.request("POST", "/vms", running("db3", 0.5, **apart))
+    assert problem.status in (409, 422) and "affinity" in str(problem.json), problem
+    near = {"placement": {"affinity": [{"vms": ["db1"]}]}}
+    api.act("POST", "/vms", running("near", 0.5, **near))
+    assert api.get("/vms/near")["host"] == hosts[1]
+    api.act("POST", "/vms", vm("named", 0.5, placement={"affinity": [{"hosts": ["h2"]}]}))
+    assert api.get("/vms/named")["host"] == "h2"
+
+
+def test_placements_rank_and_name_every_refused_host(fleet):
+    api = fleet.local
+    api.act("POST", "/vms", running("a", 7, host="h2"))
+    answer = api.ok("POST", "/placements", vm("new", 4, placement={"anti_affinity": [{"hosts": ["h3"]}]})).json
+    assert [r["host"] for r in answer["ranking"]] == ["h1"], answer
+    assert set(answer["ranking"][0]["parts"]) and answer["ranking"][0]["score"] >= 0
+    reasons = {r["host"]: r for r in answer["refused"]}
+    assert reasons["h2"]["filter"] == "capacity" and reasons["h2"]["numbers"], answer
+    assert reasons["h3"]["filter"] == "anti_affinity", answer
+    assert api.request("GET", "/vms/new").status == 404
+    assert api.request("POST", "/placements", vm("new", 1, host="nowhere")).json["code"] == "reference_not_found"
+    assert api.request("POST", "/placements", vm("new", 0.0001)).status == 400
+
+
+def test_capacity_counts_what_fits_and_what_a_loss_would_cost(fleet):
+    api = fleet.local
+    before = api.get(f"/capacity?vcpus=1&memory_bytes={GIB}")["groups"][0]
+    assert before["group"] == "default" and before["hosts_ok"] == 3 and before["survives_host_loss"]
+    each = GIB + overhead(1, GIB)
+    assert before["fits"] == 3 * (8 * GIB // each), before
+    for i, host in enumerate(["h1", "h2", "h3"]):
+        api.act("POST", "/vms", running(f"v{i}", 5, host=host))
+    after = api.get(f"/capacity?memory_bytes={GIB}&group=default")["groups"][0]
+    assert not after["survives_host_loss"] and len(after["losses"]) == 3, after
+    assert after["memory"]["configured_bytes"] == 3 * (5 * GIB + overhead(1, 5 * GIB))
+    assert after["fits"] == 3 * ((8 * GIB - 5 * GIB - overhead(1, 5 * GIB)) // each)
+    assert api.request("GET", "/capacity?group=none").status == 404
+
+
+def test_a_vm_is_placed_in_the_group_it_names(fleet, scratch):
+    api = fleet.local
+    api.ok("POST", "/host-groups", {"name": "other"})
+    add_host(api, "h4", uri(scratch, "h4"), group="other")
+    api.act("POST", "/vms", vm("a", 1, host_group="other"))
+    assert api.get("/vms/a")["host"] == "h4"
+    assert api.request("POST", "/vms", vm("b", 1, host_group="none")).json["code"] == "reference_not_found"
+    wrong = api.request("POST", "/vms", vm("b", 1, host_group="other", host="h1"))
+    assert wrong.status == 422 and wrong.json["errors"][0]["pointer"] == "/host_group", wrong
+
+
+BAD = [
+    ({"memory": {"size_bytes": GIB, "min_bytes": 2 * GIB}}, "/memory/min_bytes"),
+    ({"memory": {"size_bytes": GIB, "max_bytes": GIB // 2}}, "/memory/max_bytes"),
+    ({"memory": {"size_bytes": GIB + 1}}, "/memory/size_bytes"),
+    ({"memory": {"size_bytes": GIB, "min_bytes": GIB - 1}}, "/memory/min_bytes"),
+    ({"memory": {"size_bytes": GIB, "hugepages": True}}, "/memory/hugepages"),
+    ({"cpu": {"shares": 0}}, "/cpu/shares"),
+    ({"memory": {"size_bytes": GIB, "shares": 0}}, "/memory/shares"),
+    ({"cpu": {"reservation_percent": 101}}, "/cpu/reservation_percent"),
+    ({"cpu": {"count": 2, "max": 4, "pinning": "dedicated"}}, "/cpu/max"),
+    ({"cpu": {"pinning": "dedicated", "reservation_percent": 50}}, "/cpu/reservation_percent"),
+    ({"cpu": {"pinning": "sometimes"}}, "/cpu/pinning"),
+    ({"placement": {"affinity": [{"vms": ["bad"]}]}}, "/placement/affinity/0"),
+    ({"placement": {"affinity": [{}]}}, "/placement/affinity/0"),
+    ({"placement": {"affinity": [{"vms": ["x"]}], "anti_affinity": [{"vms": ["x"]}]}}, "/placement"),
+    ({"placement": {"affinity": [{"hosts": ["h1"], "failure_domain": True}]}}, "/placement/affinity/0"),
+]
+
+
+@pytest.mark.parametrize("members,pointer", BAD, ids=[str(i) for i in range(len(BAD))])
+def test_bad_input_is_refused_at_the_member(fake, members, pointer):
+    api = fake.local
+    answer = api.request("POST", "/vms", {**small_vm("bad"), **members})
+    assert answer.status == 400, answer
+    assert any(e["pointer"].startswith(pointer) and e["detail"] for e in answer.json["errors"]), answer
+    assert api.get("/vms")["items"] == []
+
+
+def test_ratios_below_one_and_no_numbers_are_refused(fake):
+    api = fake.local
+    for ratio in ["0.5", "NaN", "-1", "1e999"]:
+        raw = '{"name": "g", "overcommit": {"cpu_ratio": %s}}' % ratio
+        answer = api.request("POST", "/host-groups", raw=raw, headers={"Content-Type": "application/json"})
+        assert answer.status == 400, (ratio, answer)

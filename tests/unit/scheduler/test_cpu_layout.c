@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sets of CPUs, and which ones a VM gets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "scheduler/cpu_layout.h"
+#include "tests/unit/scheduler/fleet.h"
+
+/* Two nodes of four cores; siblings are n and n + 8. */
+static struct cpu_thread threads[2][8];
+static struct cpu_node nodes[2];
+static const struct cpu_topology two_nodes = {nodes, 2};
+
+static int make_topology(void **state)
+{
+	(void)state;
+	for (int n = 0; n < 2; n++) {
+		for (int i = 0; i < 8; i++)
+			threads[n][i] = (struct cpu_thread){
+			        .id = n * 4 + i % 4 + i / 4 * 8, .core = n * 4 + i % 4};
+		nodes[n] = (struct cpu_node){n, 8 * GIB, threads[n], 8};
+	}
+	return 0;
+}
+
+static const char *text_of(const struct cpu_set *set)
+{
+	static char text[256];
+	struct str s CLEANUP(str_done) = {0};
+	cpu_set_format(set, &s);
+	snprintf(text, sizeof(text), "%s", str_text(&s));
+	return text;
+}
+
+static void test_sets_are_written_and_read_as_ranges(void **state)
+{
+	(void)state;
+	struct cpu_set set;
+	static const char *const good[] = {"", "0", "0-3,8", "1,3,5", "1000-1023"};
+	static const char *const bad[] = {"-", "1-", "3-1", "1,", ",1", "1024", "a", "1 2", "1--2"};
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		assert_true(cpu_set_parse(good[i], &set));
+		assert_string_equal(text_of(&set), good[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_false(cpu_set_parse(bad[i], &set));
+	assert_true(cpu_set_parse("0-9", &set));
+	assert_int_equal(cpu_set_count(&set), 10);
+}
+
+static struct cpu_layout choose(struct cpu_layout_request request)
+{
+	struct cpu_layout layout;
+	struct err e = {0};
+	if (cpu_layout_choose(&two_nodes, &request, &layout, &e) < 0)
+		fail_msg("%s", e.message);
+	return layout;
+}
+
+static void test_auto_takes_one_node_if_it_fits(void **state)
+{
+	(void)state;
+	struct cpu_layout_request request = {.pinning = CPU_PINNING_AUTO, .vcpus = 8};
+	struct cpu_layout layout = choose(request);
+	assert_true(layout.is_pinned);
+	assert_string_equal(text_of(&layout.nodes), "0");
+	assert_string_equal(text_of(&layout.cpus), "0-3,8-11");
+	assert_true(cpu_set_parse("0-1", &request.dedicated));
+	layout = choose(request);
+	assert_string_equal(text_of(&layout.nodes), "1");
+	int64_t held[] = {0, 7 * GIB}; /* the node with memory comes first */
+	request = (struct cpu_layout_request){.pinning = CPU_PINNING_AUTO,
+	        .vcpus = 2,
+	        .memory_bytes = 2 * GIB,
+	        .node_memory = held};
+	assert_true(cpu_set_parse("0-1", &request.dedicated));
+	layout = choose(request);
+	assert_string_equal(text_of(&layout.nodes), "0");
+	assert_string_equal(text_of(&layout.cpus), "2-3,8-11");
+}
+
+static void test_auto_takes_more_nodes_only_if_it_must(void **state)
+{
+	(void)state;
+	struct cpu_layout_request request = {.pinning = CPU_PINNING_AUTO, .vcpus = 9};
+	struct cpu_layout layout = choose(request);
+	assert_string_equal(text_of(&layout.nodes), "0-1");
+	request.vcpus = 40; /* more than there are: over all of them */
+	layout = choose(request);
+	assert_string_equal(text_of(&layout.cpus), "0-15");
+}
+
+static void test_dedicated_takes_whole_cores_and_leaves_the_emulator_apart(void **state)
+{
+	(void)state;
+	struct cpu_layout_request request = {.pinning = CPU_PINNING_DEDICATED, .vcpus = 4};
+	assert_true(cpu_set_parse("0", &request.dedicated)); /* half of a core is gone */
+	struct cpu_layout layout = choose(request);
+	assert_string_equal(text_of(&layout.nodes), "1");
+	assert_string_equal(text_of(&layout.cpus), "4-5,12-13");
+	static const int order[] = {4, 12, 5, 13}; /* siblings side by side */
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(layout.vcpu_cpu[i], order[i]);
+	assert_string_equal(text_of(&layout.emulator), "1-3,6-11,14-15");
+	cpu_set_merge(&request.dedicated, &layout.cpus);
+	layout = choose(request);
+	assert_string_equal(text_of(&layout.nodes), "0");
+	assert_string_equal(text_of(&layout.cpus), "1-2,9-10");
+}
+
+static void test_an_odd_vcpu_uses_a_broken_core_first(void **state)
+{
+	(void)state;
+	struct cpu_layout_request request = {.pinning = CPU_PINNING_DEDICATED, .vcpus = 3};
+	assert_true(cpu_set_parse("0,4", &request.dedicated));
+	struct cpu_layout layout = choose(request);
+	assert_string_equal(text_of(&layout.cpus), "1,8-9"); /* the sibling of 0 */
+}
+
+static void test_dedicated_cpus_are_never_shared_nor_all_of_them(void **state)
+{
+	(void)state;
+	struct cpu_layout_request request = {.pinning = CPU_PINNING_DEDICATED, .vcpus = 15};
+	struct cpu_layout layout = choose(request);
+	assert_int_equal(cpu_set_count(&layout.cpus), 15);
+	assert_int_equal(cpu_set_count(&layout.emulator), 1);
+	struct err e = {0};
+	request.vcpus = 16;
+	assert_int_equal(cpu_layout_choose(&two_nodes, &request, &layout, &e), ERR_UNPROCESSABLE);
+	request.vcpus = 10;
+	assert_true(cpu_set_parse("0-5", &request.dedicated));
+	assert_int_equal(cpu_layout_choose(&two_nodes, &request, &layout, &e), ERR_NO_CAPACITY);
+	assert_non_null(strstr(e.numbers, "\"free_vcpus\":9"));
+}
+
+static void test_without_a_topology_nothing_is_pinned(void **state)
+{
+	(void)state;
+	struct cpu_topology unknown = {0};
+	struct cpu_layout_request request = {.pinning = CPU_PINNING_AUTO, .vcpus = 2};
+	struct cpu_layout layout;
+	assert_int_equal(cpu_layout_choose(&unknown, &request, &layout, NULL), 0);
+	assert_false(layout.is_pinned);
+	request.pinning = CPU_PINNING_DEDICATED;
+	assert_true(cpu_layout_choose(&unknown, &request, &layout, NULL) < 0);
+}
+
+static void test_random_owners_never_overlap(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 500; round++) {
+		struct cpu_set taken = {{0}};
+		random_seed((uint64_t)round);
+		for (int i = 0; i < 8; i++) {
+			struct cpu_layout_request request = {.pinning = CPU_PINNING_DEDICATED,
+			        .vcpus = 1 + random_below(6),
+			        .dedicated = taken};
+			struct cpu_layout layout;
+			int before = cpu_set_count(&taken);
+			if (cpu_layout_choose(&two_nodes, &request, &layout, NULL) < 0) {
+				assert_true(request.vcpus > 15 - before);
+				continue;
+			}
+			cpu_set_merge(&taken, &layout.cpus);
+			assert_int_equal(cpu_set_count(&taken), before + request.vcpus);
+			cpu_set_subtract(&layout.emulator, &taken);
+			assert_int_equal(
+			        cpu_set_count(&layout.emulator), 16 - cpu_set_count(&taken));
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_sets_are_written_and_read_as_ranges),
+	        cmocka_unit_test(test_auto_takes_one_node_if_it_fits),
+	        cmocka_unit_test(test_auto_takes_more_nodes_only_if_it_must),
+	        cmocka_unit_test(test_dedicated_takes_whole_cores_and_leaves_the_emulator_apart),
+	        cmocka_unit_test(test_an_odd_vcpu_uses_a_broken_core_first),
+	        cmocka_unit_test(test_dedicated_cpus_are_never_shared_nor_all_of_them),
+	        cmocka_unit_test(test_without_a_topology_nothing_is_pinned),
+	        cmocka_unit_test(test_random_owners_never_overlap),
+	};
+	return cmocka_run_group_tests(tests, make_topology, NULL);
+}
