@@ -143,6 +143,9 @@ void operation_engine_wait(struct operation_engine *engine, const char *id, int6
  * answered yet count as running. Any thread. */
 void operation_engine_count(struct operation_engine *engine, int *ret_running, int *ret_queued);
 
+/* What is under way in a queue: the `job` bits of all its operations that have begun and not ended. Core loop. */
+unsigned operation_engine_jobs(const struct operation_engine *engine, const char *queue);
+
 /* ---- for mutations (writer thread, inside a job) ---- */
 /* Who asked for work, and how long it may wait for its host. */
 struct operation_asked {
