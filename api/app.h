@@ -11,6 +11,7 @@ struct readers;
 struct operation_engine;
 struct hosts;
 struct vms;
+struct balloons;
 struct images;
 struct room;
 struct loop;
@@ -25,6 +26,7 @@ struct app {
 	struct operation_engine *engine;
 	struct hosts *hosts;               /* compute/host.h */
 	struct vms *vms;                   /* compute/vm.h */
+	struct balloons *balloons;         /* compute/balloon.h */
 	struct images *images;             /* storage/image_library.h */
 	struct room *room;                 /* compute/room.h */
 	struct pool_monitor *pool_monitor; /* storage/pool_monitor.h */

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "compute/balloon.h"
 #include "compute/vm_live.h"
 #include "hypervisor/host_directory.h"
 
@@ -91,8 +92,12 @@ static void on_stats(void *arg, int rc, const struct err *e)
 	if (!stats)
 		return;
 	map_remove(stats->asking, call->host_id);
-	if (rc == 0)
-		publish(stats, call);
+	if (rc < 0)
+		return;
+	publish(stats, call);
+	struct balloons *balloons = call->vms->config.services->balloons;
+	if (balloons)
+		balloons_hear_stats(balloons, call->host_id, &call->list);
 }
 
 static void ask_host(struct vms *vms, const char *host_id)

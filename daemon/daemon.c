@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "compute/balloon.h"
 #include "compute/freeze_guard.h"
 #include "compute/host.h"
 #include "compute/room.h"
@@ -70,6 +71,7 @@ struct daemon {
 	struct operation_engine *engine;
 	struct hosts *hosts;
 	struct vms *vms;
+	struct balloons *balloons;
 	struct snapshot_sweeper *sweeper;
 	struct snapshot_policies *policies;
 	struct hosts_callbacks vms_callbacks;
@@ -158,6 +160,17 @@ static void start_pool_monitor(struct daemon *d)
 	        (struct hosts_callbacks){.up = on_host_up, .domain = on_domain_event, .arg = d});
 }
 
+static void start_balloons(struct daemon *d)
+{
+	const struct balloons_config config = {
+	        .services = &d->services,
+	        .period_ms = d->options->balloon_period_ms,
+	        .room_timeout_ms = d->options->room_timeout_ms,
+	};
+	d->services.balloons = d->app.balloons = d->balloons = balloons_new(&config);
+	vms_set_room_gate(d->vms, balloons_room_gate(d->balloons));
+}
+
 static int start_images(struct daemon *d, struct err *e)
 {
 	const struct options *o = d->options;
@@ -208,6 +221,7 @@ static void start_compute(struct daemon *d)
 	};
 	d->services.vms = d->vms = vms_new(&vms_config);
 	start_pool_monitor(d);
+	start_balloons(d);
 	d->services.guards = freeze_guards_new(&d->services);
 	d->services.barriers = snapshot_barriers_new(d->loop);
 	vm_register_kinds(d->engine);
@@ -491,6 +505,7 @@ void daemon_free(struct daemon *d)
 	if (d->loop)
 		loop_timer_free(TAKE(d->watchdog));
 	pool_monitor_stop(d->pool_monitor);
+	balloons_stop(d->balloons);
 	vms_stop(d->vms);
 	hosts_free(d->hosts);
 	bulk_free(d->bulk); /* while the writer takes what its last jobs say */
@@ -500,6 +515,7 @@ void daemon_free(struct daemon *d)
 		writer_stop(d->writer);
 	settle(d); /* what the writer's last jobs posted */
 	operation_engine_free(d->engine);
+	balloons_free(d->balloons);
 	vms_free(d->vms);
 	pool_monitor_free(d->pool_monitor);
 	freeze_guards_free(d->services.guards);

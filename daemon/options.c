@@ -119,6 +119,22 @@ static const struct config_option table[] = {
                 .default_text = "false",
                 .doc = "Accept fake:/// URIs: hosts in memory, for tests."},
 
+        {.name = "memory.balloon_period",
+                .type = CONFIG_DURATION,
+                OF(balloon_period_ms),
+                .default_text = "1s",
+                .min = 1000,
+                .max = MINUTE_MS,
+                .doc = "How often the memory of a host's guests is looked at and moved."},
+        {.name = "memory.room_timeout",
+                .type = CONFIG_DURATION,
+                OF(room_timeout_ms),
+                .default_text = "30s",
+                .min = 1000,
+                .max = 60 * MINUTE_MS,
+                .doc = "How long a VM that starts waits for other guests to give memory, once it "
+                       "is the first in line."},
+
         {.name = "storage.pool_path",
                 .type = CONFIG_PATH,
                 OF(pool_path),

@@ -21,6 +21,7 @@ struct options {
 	        images_stall_timeout_ms;
 	bool images_allow_private_networks, images_require_digest;
 	int64_t max_chain_depth;
+	int64_t balloon_period_ms, room_timeout_ms;
 	struct config_list boot_directories;
 	int64_t stop_timeout_ms;
 	int64_t keep_events_ms, keep_operations_ms;

@@ -71,6 +71,16 @@ bool operation_queue_may_begin(const struct operation *op)
 	return may_begin(op, &ahead);
 }
 
+unsigned operation_engine_jobs(const struct operation_engine *engine, const char *key)
+{
+	const struct operation_queue *queue = map_get(engine->queues, key);
+	unsigned jobs = 0;
+	for (const struct operation *op = queue ? queue->first : NULL; op; op = op->queue_next)
+		if (op->activity != OPERATION_IN_LINE)
+			jobs |= job_of(op);
+	return jobs;
+}
+
 void operation_queue_append(struct operation *op)
 {
 	struct map *queues = op->engine->queues;

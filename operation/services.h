@@ -12,6 +12,7 @@ struct readers;
 struct writer;
 struct hosts;
 struct vms;
+struct balloons;
 struct freeze_guards;
 struct snapshot_barriers;
 struct images;
@@ -26,6 +27,7 @@ struct operation_services {
 	struct operation_engine *engine;    /* to wait for another operation */
 	struct hosts *hosts;                /* opaque below compute/ */
 	struct vms *vms;                    /* opaque below compute/ */
+	struct balloons *balloons;          /* compute/balloon.h */
 	struct freeze_guards *guards;       /* compute/freeze_guard.h */
 	struct snapshot_barriers *barriers; /* compute/snapshot_group.h */
 	struct pool_monitor *pool_monitor;  /* storage/pool_monitor.h; NULL: none */

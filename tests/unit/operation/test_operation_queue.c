@@ -135,6 +135,8 @@ static void test_short_work_runs_beside_long_work_that_allows_it(void **state)
 	world_hold(w, "x/run a");
 	world_create(w, "test.long", "x", slow);
 	world_wait_held(w, "x/run a");
+	assert_int_not_equal(operation_engine_jobs(w->engine, "x"), 0);
+	assert_int_equal(operation_engine_jobs(w->engine, "y"), 0);
 	world_script(w, "x/run a")->hold = false;
 	world_create(w, "test.side", "x", quick);
 	world_wait_end(w, quick, OPERATION_SUCCEEDED);

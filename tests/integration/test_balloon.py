@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory moves between real guests: to the one that needs it, never below a floor, also around a guest that does not help
+and a daemon that is killed."""
+import pathlib
+import threading
+import time
+
+import pytest
+
+from conftest import CMDLINE, MIB, guest_vm, wait_guest_ready
+from lab import GuestAgent, wait_until
+
+SIZE, FLOOR = 512 * MIB, 192 * MIB
+OVERHEAD = (32 + 8 + 1) * MIB  # of QEMU beside a guest with one vCPU, as docs/decisions/0012 has it
+FILL_MIB, RATE = 360, 32
+
+
+KSM = pathlib.Path("/sys/kernel/mm/ksm/pages_to_scan")
+
+
+@pytest.fixture(autouse=True)
+def ksm():
+    """The machine's KSM is sped up when its guests are short, and put back only when they no longer are."""
+    before = KSM.read_text() if KSM.exists() else None
+    yield
+    if before:
+        KSM.write_text(before)
+
+
+def share_memory(api, guests_bytes, guests):
+    """Leaves so much to that many guests of the host, in mode balloon."""
+    total = api.get("/hosts/h1")["memory"]["total_bytes"]
+    api.ok("PATCH", "/host-groups/default",
+           {"overcommit": {"mode": "balloon"}, "host_reserve": {"memory_bytes": total - guests_bytes - guests * OVERHEAD}})
+
+
+def balloon_guest(name, cmdline=""):
+    body = guest_vm(name, memory={"size_bytes": SIZE, "min_bytes": FLOOR})
+    body["boot"]["cmdline"] = CMDLINE["x86_64"] + cmdline
+    return body
+
+
+def seen(api, name):
+    """What the host's balloon view says of a VM, or None."""
+    view = api.get("/hosts/h1/balloon")
+    return next((vm for vm in view["vms"] or [] if vm["name"] == name), None)
+
+
+def test_view_shows_the_unknown_as_unknown_and_each_guest_with_its_reason(fake):
+    api = fake.local
+    idle = api.get("/hosts/h1/balloon")
+    assert idle["state"] is None and idle["memory"] is None and "no guest" in idle["reason"] and not idle["vms"]
+    assert api.request("GET", "/hosts/nobody/balloon").status == 404
+    api.act("POST", "/vms", {"name": "v", "memory": {"size_bytes": SIZE, "min_bytes": FLOOR}, "desired_power": "running"})
+    vm = wait_until(lambda: seen(api, "v"), 30, "the guest is shown")
+    assert (vm["size_bytes"], vm["min_bytes"]) == (SIZE, FLOOR) and vm["reason_text"]
+    view = api.get("/hosts/h1/balloon")
+    assert view["state"] == "relaxed" and view["rung"] == "none" and view["since"]
+    assert view["memory"]["usable_bytes"] == view["memory"]["total_bytes"] - view["memory"]["reserve_bytes"]
+    api.act("POST", "/vms/v/stop")
+    wait_until(lambda: api.get("/hosts/h1/balloon")["state"] is None, 30, "an idle host is not looked at")
+
+
+class Watch:
+    """Looks at every cycle: floors hold, and how many cycles in a row a guest had more than its target."""
+
+    def __init__(self, api):
+        self.api = api
+        self.least, self.streaks, self.longest, self.cycles, self.at = SIZE, {}, 0, 0, None
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.is_over.wait(0.3):
+            try:
+                self.look(self.api.get("/hosts/h1/balloon"))
+            except OSError:
+                continue  # the daemon is being restarted
+
+    def look(self, view):
+        if view["at"] == self.at or not view["vms"]:
+            return
+        self.at = view["at"]
+        self.cycles += 1
+        for vm in view["vms"]:
+            exceeds = vm["reason"] == "exceeds"
+            self.streaks[vm["name"]] = self.streaks.get(vm["name"], 0) + 1 if exceeds else 0
+        self.longest = max([self.longest, *self.streaks.values()])
+        self.least = min([self.least] + [vm["current_bytes"] for vm in view["vms"] if vm["current_bytes"]])
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.thread.join()
+
+
+def start_guests(real, virt, names):
+    agents = {}
+    for name in names:
+        real.local.act("POST", "/vms", balloon_guest(name), wait=200)
+        wait_guest_ready(real.local, name, 200)
+        agents[name] = GuestAgent(virt, name)
+        agents[name].wait_ready(200)
+    return agents
+
+
+def fill(real, agents, needy, idle):
+    """Two fill their memory while two idle; answers how long after the end of it they have what they need."""
+    for name in idle:
+        agents[name].run("memory-free")
+    running = {name: agents[name].start("memory-fill-rate", FILL_MIB, RATE) for name in needy}
+    for name, pid in running.items():
+        agents[name].finish(pid, 180)
+    started = time.monotonic()
+    for name in needy:
+        wait_until(lambda name=name: seen(real.local, name)["current_bytes"] >= FILL_MIB * MIB, 60, f"{name} has what it needs")
+    took = time.monotonic() - started
+    for name in needy:
+        assert int(agents[name].run("memory-info")["held_kib"]) == FILL_MIB * 1024
+    return took
+
+
+def swap_roles(real, virt, times):
+    api = real.local
+    share_memory(api, 1536 * MIB, 4)
+    names = ["a", "b", "c", "d"]
+    agents = start_guests(real, virt, names)
+    took = []
+    with Watch(api) as watch:
+        for turn in range(times + 1):
+            needy, idle = (names[:2], names[2:]) if turn % 2 == 0 else (names[2:], names[:2])
+            took.append(fill(real, agents, needy, idle))
+    print(f"after the fill {[round(t, 1) for t in took]} s; {watch.cycles} cycles, least {watch.least // MIB} MiB, "
+          f"exceeded for {watch.longest} in a row")
+    assert max(took) <= 10
+    assert watch.least >= FLOOR
+    assert watch.longest <= 2
+    assert sorted(virt.virsh("list", "--name").split()) == names
+    booked = sum(vm["booked_bytes"] for vm in api.get("/hosts/h1/balloon")["vms"])
+    assert booked <= 1536 * MIB
+
+
+def test_memory_moves_to_the_guests_in_need_and_back(real, virt):
+    swap_roles(real, virt, 1)
+
+
+@pytest.mark.long
+def test_memory_moves_five_times(real, virt):
+    swap_roles(real, virt, 5)
+
+
+def test_guest_without_a_balloon_driver_is_flagged_and_routed_around(real, virt):
+    api = real.local
+    share_memory(api, 2 * SIZE, 2)
+    api.act("POST", "/vms", balloon_guest("deaf", " module_blacklist=virtio_balloon"), wait=200)
+    agents = start_guests(real, virt, ["good"])
+    share_memory(api, SIZE + 400 * MIB, 2)
+    wait_until(lambda: seen(api, "deaf")["state"] in ("uncooperative", "no_driver"), 60, "the deaf guest is flagged")
+    events = api.get("/events?after=0", headers={"Accept": "application/json"})["items"]
+    assert "deaf" in [e["name"] for e in events if e["event"] == "balloon_flagged"]
+    wait_until(lambda: seen(api, "good")["current_bytes"] <= 400 * MIB, 60, "the other one gives instead")
+    assert seen(api, "deaf")["current_bytes"] == SIZE and seen(api, "good")["current_bytes"] >= FLOOR
+    agents["good"].run("memory-fill", 150)
+    assert int(agents["good"].run("memory-info")["held_kib"]) == 150 * 1024
+
+
+def test_daemon_killed_in_the_midst_goes_on_with_what_guests_have(real, virt):
+    api = real.local
+    share_memory(api, 2 * SIZE, 2)
+    agents = start_guests(real, virt, ["a", "b"])
+    share_memory(api, 700 * MIB, 2)
+    wait_until(lambda: seen(api, "a")["current_bytes"] < SIZE, 60, "memory was taken")
+    pid = agents["b"].start("memory-fill-rate", 300, RATE)
+    real.kill()
+    before = {name: virt.virsh("domstats", "--balloon", name) for name in ("a", "b")}
+    assert all("balloon.current" in text for text in before.values())
+    agents["b"].finish(pid, 120)
+    real.start()
+    wait_until(lambda: (seen(api, "b") or {}).get("current_bytes", 0) >= 300 * MIB, 90, "b has what it needs")
+    assert seen(api, "a")["current_bytes"] >= FLOOR
+    assert int(agents["b"].run("memory-info")["held_kib"]) == 300 * 1024
+    assert sorted(virt.virsh("list", "--name").split()) == ["a", "b"]

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The balloon controller over the fake driver, whose guests have a memory that moves. Clocks are faked: a cycle is what one
+ * look at the host leads to, and a second passes between two of them.
+ */
+#include "tests/unit/compute/host_fixture.h"
+
+#include "compute/balloon_internal.h"
+
+#define MIB    (1LL << 20)
+#define GUESTS 4
+#define SIZE   512
+#define FLOOR  192
+#define USABLE 1536
+
+struct bed {
+	struct host_fixture *f;
+	struct balloons *all;
+	struct balloon_site *site;
+	char host_id[UUID_TEXT_SIZE], vm_ids[GUESTS][UUID_TEXT_SIZE];
+	int64_t now_ms;
+	int room_calls, room_rc;
+	struct err room_error;
+};
+
+/* ---- rows and guests ---- */
+
+static void exec(struct bed *bed, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void exec(struct bed *bed, const char *format, ...)
+{
+	struct str sql CLEANUP(str_done) = {0};
+	va_list args;
+	va_start(args, format);
+	str_vprintf(&sql, format, args);
+	va_end(args);
+	fixture_exec(bed->f, str_text(&sql));
+}
+
+static void add_reservation(struct bed *bed, const char *vm_id, const char *state, int size_mib)
+{
+	exec(bed,
+	        "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
+	        "booked_bytes, overhead_bytes, vcpus, max_vcpus, since) VALUES ('%s', '%s', '%s', "
+	        "%lld, %lld, %lld, %lld, 0, 1, 1, 0)",
+	        vm_id, bed->host_id, state, size_mib * MIB, FLOOR * MIB, size_mib * MIB,
+	        size_mib * MIB);
+}
+
+static void add_vm(
+        struct bed *bed, const char *vm_id, const char *name, const char *power, const char *extra)
+{
+	char *spec CLEANUP(cleanup_free) =
+	        str_format("{\"cpu\":{\"count\":1},\"memory\":{\"size_bytes\":%lld,"
+	                   "\"min_bytes\":%lld%s}}",
+	                SIZE * MIB, FLOOR * MIB, extra);
+	exec(bed,
+	        "INSERT INTO vm (id, name, host_id, managed, spec, active_spec, desired_power, "
+	        "power, "
+	        "power_since, vcpus, memory_bytes, created_at) VALUES ('%s', '%s', '%s', 1, '%s', "
+	        "'%s', 'running', '%s', 0, 1, %lld, 0)",
+	        vm_id, name, bed->host_id, spec, spec, power, SIZE * MIB);
+}
+
+static void set_used(struct bed *bed, int i, int used_mib)
+{
+	const struct fake_guest_memory memory = {.used_bytes = used_mib * MIB};
+	fake_guest_set_memory("h1", bed->vm_ids[i], &memory);
+}
+
+static void set_group(struct bed *bed, const char *mode, bool is_enabled, int reserve_mib)
+{
+	exec(bed,
+	        "UPDATE host_group SET spec = '{\"overcommit\":{\"mode\":\"%s\"},\"host_reserve\":"
+	        "{\"memory_bytes\":%lld},\"balloon\":{\"enabled\":%s}}'",
+	        mode, reserve_mib * MIB, is_enabled ? "true" : "false");
+}
+
+static int64_t current_mib(struct bed *bed, int i)
+{
+	return fake_guest_get_current("h1", bed->vm_ids[i]) / MIB;
+}
+
+static int64_t booked_mib(struct bed *bed, int i)
+{
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "SELECT booked_bytes FROM reservation WHERE vm_id = '%s'", bed->vm_ids[i]);
+	return fixture_int(bed->f, sql) / MIB;
+}
+
+static int64_t events(struct bed *bed, const char *event)
+{
+	char *sql CLEANUP(cleanup_free) =
+	        str_format("SELECT count(*) FROM change WHERE event = '%s'", event);
+	return fixture_int(bed->f, sql);
+}
+
+static const struct balloon_vm_view *shown(struct bed *bed, int i)
+{
+	const struct balloon_view *view = bed->site->view;
+	for (size_t k = 0; k < view->vms.len; k++) {
+		const struct balloon_vm_view *vm =
+		        (const struct balloon_vm_view *)view->vms.items + k;
+		if (str_equal(vm->id, bed->vm_ids[i]))
+			return vm;
+	}
+	fail_msg("guest %d is not shown", i);
+	return NULL;
+}
+
+/* ---- time ---- */
+
+static void start_controller(struct bed *bed)
+{
+	const struct balloons_config config = {
+	        .services = &bed->f->services, .period_ms = 10, .room_timeout_ms = 60000};
+	bed->all = balloons_new(&config);
+	assert_true(TURN_UNTIL(bed->f->loop, (bed->site = balloons_find(bed->all, bed->host_id))));
+	assert_true(TURN_UNTIL(bed->f->loop, bed->site->roster));
+}
+
+static void stop_controller(struct bed *bed)
+{
+	change_feed_reset();
+	balloons_stop(bed->all);
+	assert_true(TURN_UNTIL(
+	        bed->f->loop, !bed->all->is_reading_changes && !bed->site->is_recording));
+	loop_turn_for(bed->f->loop, 50);
+	balloons_free(bed->all);
+	bed->all = NULL;
+}
+
+/* A second passes, and is seen: all that was decided has been told and written. */
+static void cycle(struct bed *bed)
+{
+	bed->now_ms += 1000;
+	clock_fake_set(bed->now_ms);
+	assert_true(TURN_UNTIL(
+	        bed->f->loop, bed->site->plan_ms == bed->now_ms && !bed->site->is_recording));
+	bool is_told = false;
+	while (!is_told) {
+		size_t cursor = 0;
+		void *value;
+		is_told = true;
+		while (map_next(bed->site->guests, &cursor, NULL, &value)) {
+			const struct balloon_live *guest = value;
+			is_told = is_told && !guest->is_telling && !guest->is_limiting;
+		}
+		uv_run(loop_uv(bed->f->loop), UV_RUN_NOWAIT);
+	}
+}
+
+static void cycles(struct bed *bed, int n)
+{
+	for (int i = 0; i < n; i++)
+		cycle(bed);
+}
+
+static int setup(void **state)
+{
+	struct bed *bed = xcalloc(1, sizeof(*bed));
+	bed->f = fixture_start();
+	bed->f->services.hosts = bed->f->hosts;
+	bed->f->services.engine = bed->f->engine;
+	bed->now_ms = clock_wall_ms();
+	clock_fake_set(bed->now_ms);
+	assert_int_equal(fixture_create(bed->f, bed->f->hosts, "h1", "fake:///h1?memory_mib=2048",
+	                         bed->host_id),
+	        0);
+	assert_true(TURN_UNTIL(
+	        bed->f->loop, hosts_state(bed->f->hosts, bed->host_id) == HOST_OK &&
+	                              fixture_int(bed->f, "SELECT memory_bytes FROM host") > 0));
+	set_group(bed, "balloon", true, 2048 - USABLE);
+	for (int i = 0; i < GUESTS; i++) {
+		char name[] = "vm0";
+		name[2] = (char)('0' + i);
+		fake_domain_foreign_add("h1", name, true, bed->vm_ids[i]);
+		add_vm(bed, bed->vm_ids[i], name, "running", "");
+		add_reservation(bed, bed->vm_ids[i], "running", SIZE);
+		set_used(bed, i, 100);
+	}
+	*state = bed;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bed *bed = *state;
+	fake_host_release("h1");
+	if (bed->all)
+		stop_controller(bed);
+	clock_fake_set(-1);
+	fixture_stop(bed->f);
+	free(bed);
+	return 0;
+}
+
+/* ---- memory moves ---- */
+
+static int64_t sum_current(struct bed *bed)
+{
+	int64_t sum = 0;
+	for (int i = 0; i < GUESTS; i++)
+		sum += current_mib(bed, i);
+	return sum;
+}
+
+static void test_memory_moves_to_the_guest_in_need_and_back(void **state)
+{
+	struct bed *bed = *state;
+	start_controller(bed);
+	cycles(bed, 10);
+	assert_true(sum_current(bed) <= USABLE);
+	for (int needy = 0; needy < 2; needy++) {
+		set_used(bed, needy, 460);
+		set_used(bed, !needy, 100);
+		cycles(bed, 10);
+		assert_true(current_mib(bed, needy) >= 460);
+		assert_true(sum_current(bed) <= USABLE);
+		for (int i = 0; i < GUESTS; i++)
+			assert_true(current_mib(bed, i) >= FLOOR);
+	}
+}
+
+static void test_booked_is_never_less_than_what_a_guest_has(void **state)
+{
+	struct bed *bed = *state;
+	start_controller(bed);
+	bool has_sunk = false;
+	for (int n = 0; n < 30; n++) {
+		set_used(bed, 0, n % 10 < 5 ? 450 : 100);
+		cycle(bed);
+		for (int i = 0; i < GUESTS; i++) {
+			assert_true(booked_mib(bed, i) >= current_mib(bed, i));
+			has_sunk = has_sunk || booked_mib(bed, i) < SIZE;
+		}
+	}
+	assert_true(has_sunk);
+}
+
+static void test_restart_goes_on_with_what_guests_have(void **state)
+{
+	struct bed *bed = *state;
+	start_controller(bed);
+	cycles(bed, 15);
+	int64_t before[GUESTS];
+	for (int i = 0; i < GUESTS; i++)
+		before[i] = current_mib(bed, i);
+	stop_controller(bed);
+	for (int i = 0; i < GUESTS; i++)
+		assert_int_equal(current_mib(bed, i), before[i]);
+	start_controller(bed);
+	cycle(bed);
+	for (int i = 0; i < GUESTS; i++) {
+		int64_t moved = current_mib(bed, i) - before[i];
+		assert_true(moved <= SIZE / 4 && moved >= -SIZE / 4);
+	}
+	set_used(bed, 2, 460);
+	cycles(bed, 8);
+	assert_true(current_mib(bed, 2) >= 460);
+}
+
+static void test_host_without_flexible_guests_is_not_looked_at(void **state)
+{
+	struct bed *bed = *state;
+	set_group(bed, "ratio", true, 0);
+	exec(bed, "UPDATE vm SET spec = replace(spec, '%lld', '%lld'), active_spec = spec",
+	        FLOOR * MIB, SIZE * MIB);
+	start_controller(bed);
+	loop_turn_for(bed->f->loop, 100);
+	assert_int_equal(fake_host_count_calls("h1", "get_stats"), 0);
+	assert_null(bed->site->timer);
+	assert_null(bed->site->view);
+	/* One guest with a floor below its size is enough. */
+	exec(bed,
+	        "UPDATE vm SET spec = replace(spec, '\"min_bytes\":%lld', '\"min_bytes\":%lld') "
+	        "WHERE name = 'vm0'",
+	        SIZE * MIB, FLOOR * MIB);
+	balloon_site_mark_stale(bed->site);
+	assert_true(TURN_UNTIL(bed->f->loop, bed->site->view));
+}
+
+/* ---- guests that do not do as they are told ---- */
+
+static void test_uncooperative_guest_is_flagged_and_routed_around(void **state)
+{
+	struct bed *bed = *state;
+	const struct fake_guest_memory stuck = {
+	        .used_bytes = 100 * MIB, .balloon = FAKE_BALLOON_STUCK};
+	fake_guest_set_memory("h1", bed->vm_ids[3], &stuck);
+	start_controller(bed);
+	cycles(bed, 23);
+	assert_int_equal(shown(bed, 3)->state, BALLOON_VM_UNCOOPERATIVE);
+	assert_int_equal(events(bed, "balloon_flagged"), 1);
+	assert_int_equal(current_mib(bed, 3), SIZE);
+	assert_true(sum_current(bed) <= USABLE);
+	set_used(bed, 0, 400);
+	cycles(bed, 8);
+	assert_true(current_mib(bed, 0) >= 400);
+	assert_true(sum_current(bed) <= USABLE);
+}
+
+static void test_hung_guest_delays_nobody(void **state)
+{
+	struct bed *bed = *state;
+	start_controller(bed);
+	cycles(bed, 3);
+	fake_guest_set_hung("h1", bed->vm_ids[3], true);
+	set_used(bed, 0, 460);
+	/* Not `cycle`: a call to the hung one may be under way all the time. */
+	for (int i = 0; i < 12; i++) {
+		bed->now_ms += 1000;
+		clock_fake_set(bed->now_ms);
+		assert_true(TURN_UNTIL(bed->f->loop, bed->site->plan_ms == bed->now_ms));
+		loop_turn_for(bed->f->loop, 10);
+	}
+	assert_true(current_mib(bed, 0) >= 460);
+	assert_int_equal(shown(bed, 3)->state, BALLOON_VM_INACTIVE);
+	fake_guest_set_hung("h1", bed->vm_ids[3], false);
+}
+
+static void test_hung_host_delays_no_other(void **state)
+{
+	struct bed *bed = *state;
+	char other[UUID_TEXT_SIZE], vm_id[UUID_TEXT_SIZE];
+	assert_int_equal(
+	        fixture_create(bed->f, bed->f->hosts, "h2", "fake:///h2?memory_mib=2048", other),
+	        0);
+	assert_true(TURN_UNTIL(bed->f->loop, hosts_state(bed->f->hosts, other) == HOST_OK));
+	fake_domain_foreign_add("h2", "w0", true, vm_id);
+	add_vm(bed, vm_id, "w0", "running", "");
+	exec(bed, "UPDATE vm SET host_id = '%s' WHERE name = 'w0'", other);
+	start_controller(bed);
+	cycle(bed);
+	fake_host_hang("h2");
+	cycles(bed, 5);
+	assert_true(sum_current(bed) <= USABLE);
+	fake_host_release("h2");
+}
+
+static void test_failed_call_is_made_again(void **state)
+{
+	struct bed *bed = *state;
+	const struct fake_behaviour fails = {.error_code = ERR_HYPERVISOR, .count = 8};
+	fake_script_set("h1", "set_memory_live", NULL, &fails);
+	start_controller(bed);
+	cycles(bed, 15);
+	assert_true(sum_current(bed) <= USABLE);
+}
+
+/* ---- switched off ---- */
+
+static void test_switched_off_guests_get_their_size_back_once(void **state)
+{
+	struct bed *bed = *state;
+	start_controller(bed);
+	cycles(bed, 15);
+	assert_true(sum_current(bed) < USABLE + 1);
+	set_group(bed, "balloon", false, 0);
+	balloon_site_mark_stale(bed->site);
+	cycles(bed, 5);
+	for (int i = 0; i < GUESTS; i++)
+		assert_int_equal(current_mib(bed, i), SIZE);
+	int64_t calls = fake_host_count_calls("h1", "set_memory_live");
+	cycles(bed, 5);
+	assert_int_equal(fake_host_count_calls("h1", "set_memory_live"), calls);
+}
+
+/* ---- room for starts ---- */
+
+static void on_room(void *arg, int rc, const struct err *e)
+{
+	struct bed *bed = arg;
+	bed->room_calls++;
+	bed->room_rc = rc;
+	if (e)
+		bed->room_error = *e;
+}
+
+static const char newcomer[] = "11111111-1111-4111-8111-111111111111";
+
+static void want_room(struct bed *bed, int mib)
+{
+	add_vm(bed, newcomer, "newcomer", "stopped", "");
+	add_reservation(bed, newcomer, "starting", mib);
+	balloons_want_room(bed->all, bed->host_id, newcomer, on_room, bed);
+}
+
+static void test_room_is_made_for_a_start(void **state)
+{
+	struct bed *bed = *state;
+	start_controller(bed);
+	cycles(bed, 5);
+	want_room(bed, SIZE);
+	for (int i = 0; i < 30 && bed->room_calls == 0; i++)
+		cycle(bed);
+	assert_int_equal(bed->room_calls, 1);
+	assert_int_equal(bed->room_rc, 0);
+	assert_true(sum_current(bed) + SIZE <= USABLE);
+}
+
+static void test_room_that_is_not_given_is_refused_with_the_arithmetic(void **state)
+{
+	struct bed *bed = *state;
+	for (int i = 0; i < GUESTS; i++) {
+		const struct fake_guest_memory stuck = {
+		        .used_bytes = 300 * MIB, .balloon = FAKE_BALLOON_STUCK};
+		fake_guest_set_memory("h1", bed->vm_ids[i], &stuck);
+	}
+	start_controller(bed);
+	bed->all->config.room_timeout_ms = 300;
+	cycles(bed, 3);
+	want_room(bed, SIZE);
+	assert_true(TURN_UNTIL(bed->f->loop, bed->room_calls == 1));
+	assert_int_equal(bed->room_rc, ERR_NO_CAPACITY);
+	assert_non_null(strstr(bed->room_error.message, "newcomer needs 512 MiB"));
+	assert_non_null(strstr(bed->room_error.message, "vm0"));
+	assert_non_null(strstr(bed->room_error.numbers, "\"asked_bytes\":536870912"));
+	assert_null(bed->site->waiters);
+}
+
+static void test_wait_for_room_can_be_dropped(void **state)
+{
+	struct bed *bed = *state;
+	set_group(bed, "balloon", true, 2048 - 800);
+	start_controller(bed);
+	want_room(bed, SIZE);
+	cycle(bed);
+	balloons_drop_room(bed->all, newcomer);
+	assert_int_equal(bed->room_calls, 1);
+	assert_int_equal(bed->room_rc, ERR_CANCELLED);
+	cycles(bed, 2);
+	assert_int_equal(bed->site->view->memory.wanted_bytes, 0);
+}
+
+/* ---- the ladder ---- */
+
+static void test_throttle_is_marked_and_taken_back_after_a_restart(void **state)
+{
+	struct bed *bed = *state;
+	start_controller(bed);
+	for (int i = 0; i < GUESTS; i++)
+		set_used(bed, i, 500);
+	for (int i = 0; i < 60 && fake_host_count_calls("h1", "set_cpu_live") == 0; i++)
+		cycle(bed);
+	assert_true(fake_host_count_calls("h1", "set_cpu_live") > 0);
+	assert_true(events(bed, "balloon_ladder") > 0);
+	assert_int_equal(
+	        fixture_int(bed->f, "SELECT count(*) FROM meta WHERE key LIKE 'cpu_throttled:%'"),
+	        1);
+	int64_t calls = fake_host_count_calls("h1", "set_cpu_live");
+	stop_controller(bed);
+	for (int i = 0; i < GUESTS; i++)
+		set_used(bed, i, 100);
+	start_controller(bed);
+	cycles(bed, 3);
+	assert_true(fake_host_count_calls("h1", "set_cpu_live") > calls);
+	assert_int_equal(
+	        fixture_int(bed->f, "SELECT count(*) FROM meta WHERE key LIKE 'cpu_throttled:%'"),
+	        0);
+}
+
+static void test_ksm_is_sped_up_while_memory_is_short_and_put_back(void **state)
+{
+	struct bed *bed = *state;
+	const struct ksm_state ksm = {.run = KSM_RUN_RUNNING, .pages_to_scan = 100, .sleep_ms = 20};
+	fake_host_set_ksm("h1", &ksm);
+	start_controller(bed);
+	for (int i = 0; i < GUESTS; i++)
+		set_used(bed, i, 500);
+	cycles(bed, 40);
+	assert_true(bed->site->ksm.pages_to_scan > 100);
+	assert_true(bed->site->view->ksm.steered);
+	for (int i = 0; i < GUESTS; i++)
+		set_used(bed, i, 60);
+	set_group(bed, "balloon", true, 0);
+	balloon_site_mark_stale(bed->site);
+	for (int i = 0; i < 200 && bed->site->is_ksm_marked; i++)
+		cycle(bed);
+	assert_false(bed->site->is_ksm_marked);
+	assert_int_equal(bed->site->ksm.pages_to_scan, 100);
+}
+
+/* ---- what is booked, in steps ---- */
+
+static void test_booked_moves_in_steps_but_never_below_the_truth(void **state)
+{
+	(void)state;
+	assert_int_equal(balloon_choose_booked(300 * MIB, 512 * MIB, 512 * MIB, false), 320 * MIB);
+	assert_int_equal(balloon_choose_booked(300 * MIB, 320 * MIB, 512 * MIB, false), 320 * MIB);
+	assert_int_equal(balloon_choose_booked(250 * MIB, 320 * MIB, 512 * MIB, false), 320 * MIB);
+	assert_int_equal(balloon_choose_booked(330 * MIB, 320 * MIB, 512 * MIB, false), 384 * MIB);
+	assert_int_equal(balloon_choose_booked(500 * MIB, 384 * MIB, 512 * MIB, false), 512 * MIB);
+	assert_int_equal(balloon_choose_booked(300 * MIB, 320 * MIB, 512 * MIB, true), 300 * MIB);
+}
+
+int main(void)
+{
+#define IN_BED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+	        IN_BED(test_memory_moves_to_the_guest_in_need_and_back),
+	        IN_BED(test_booked_is_never_less_than_what_a_guest_has),
+	        IN_BED(test_restart_goes_on_with_what_guests_have),
+	        IN_BED(test_host_without_flexible_guests_is_not_looked_at),
+	        IN_BED(test_uncooperative_guest_is_flagged_and_routed_around),
+	        IN_BED(test_hung_guest_delays_nobody),
+	        IN_BED(test_hung_host_delays_no_other),
+	        IN_BED(test_failed_call_is_made_again),
+	        IN_BED(test_switched_off_guests_get_their_size_back_once),
+	        IN_BED(test_room_is_made_for_a_start),
+	        IN_BED(test_room_that_is_not_given_is_refused_with_the_arithmetic),
+	        IN_BED(test_wait_for_room_can_be_dropped),
+	        IN_BED(test_throttle_is_marked_and_taken_back_after_a_restart),
+	        IN_BED(test_ksm_is_sped_up_while_memory_is_short_and_put_back),
+	        cmocka_unit_test(test_booked_moves_in_steps_but_never_below_the_truth),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
