@@ -30,6 +30,9 @@ POOL = pathlib.Path("/var/lib/libvirt/images/berth-demo")
 BOOT = pathlib.Path("/var/lib/libvirt/boot/berth-demo")
 GUEST_LOGS = pathlib.Path("/var/log/libvirt/qemu")
 
+BOOT_GUEST = {"kernel": str(BOOT / "vmlinuz"), "initrd": str(BOOT / "initramfs.cpio.gz"),
+              "cmdline": "console=ttyS0 quiet panic=-1"}
+
 VM = "berth-demo"
 NETWORK = "default"
 LIBVIRT_POOL = "berth-default"
