@@ -468,8 +468,8 @@ static void test_three_hung_calls_replace_the_connection_and_five_never_hang(voi
 	assert_in_range(stats.most_in_flight, 3, 4); /* three, and the heartbeat */
 	assert_int_equal(stats.most_opening, 1);
 	fake_script_clear(HOST);
-	assert_true(TURN_UNTIL(f->loop, n_connections() == 1)); /* the old ones are closed */
-	assert_int_equal(stats_of(f).hung, 0);
+	/* The old ones are closed; the last call that returned may still be on its way. */
+	assert_true(TURN_UNTIL(f->loop, n_connections() == 1 && stats_of(f).hung == 0));
 	assert_works(f, f->ids[0]);
 }
 
