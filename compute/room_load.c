@@ -34,8 +34,10 @@ static void on_pool(void *arg, const char *id, const char *name, const char *spe
 	struct room_pool pool = {.id = xstrdup(id), .name = xstrdup(name)};
 	size_t i;
 	pool.hosts.items = xcalloc(json_array_size(hosts) + 1, sizeof(char *));
-	json_array_foreach(hosts, i, host) pool.hosts.items[pool.hosts.len++] =
-	        xstrdup(json_string_value(host));
+	json_array_foreach(hosts, i, host)
+	{
+		pool.hosts.items[pool.hosts.len++] = xstrdup(json_string_value(host));
+	}
 	VEC_PUSH(&pools->items, pool);
 }
 
@@ -170,11 +172,14 @@ static void add_cpus(struct cpu_node *node, const json_t *cpus)
 	json_t *cpu;
 	size_t i;
 	node->cpus = xcalloc(json_array_size(cpus) + 1, sizeof(*node->cpus));
-	json_array_foreach(cpus, i, cpu) if (integer(cpu, "node") == node->id)
-	        node->cpus[node->n_cpus++] = (struct cpu_thread){
-	        .id = (int)integer(cpu, "id"),
-	        .core = (int)integer(cpu, "core"),
-	};
+	json_array_foreach(cpus, i, cpu)
+	{
+		if (integer(cpu, "node") == node->id)
+			node->cpus[node->n_cpus++] = (struct cpu_thread){
+			        .id = (int)integer(cpu, "id"),
+			        .core = (int)integer(cpu, "core"),
+			};
+	}
 }
 
 /* Without its single CPUs nothing can be pinned on a host. */
