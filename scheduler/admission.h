@@ -73,20 +73,3 @@ size_t admission_find_holders(const struct inventory *inv, const struct inventor
  */
 int admission_admit(const struct inventory *inv, const struct inventory_host *host,
         const struct reservation *asked, const char *vm_id, struct admission *ret, struct err *e);
-
-/* ---- one guest beside the bare host, for callers without an inventory ---- */
-
-/* What the host has; 0: not yet known, which refuses nothing. */
-struct admission_host {
-	const char *name;
-	int64_t cpu_threads;
-	int64_t memory_bytes;
-	int64_t reserved_bytes; /* kept for the host itself by its group's host_reserve */
-};
-
-/*
- * ERR_UNPROCESSABLE with the numbers and a hint when the guest has more vCPUs than the host has
- * threads, or more memory than the host has beyond its reserve.
- */
-int admission_check(
-        const struct admission_host *host, int64_t vcpus, int64_t memory_bytes, struct err *e);
