@@ -2,6 +2,8 @@
 """memory.max_bytes: a running guest grows beyond what it booted with, within what its host has room for."""
 import os
 
+import pytest
+
 from berth import Berthd
 from conftest import MIB, add_host, guest_vm, wait_guest_ready
 from lab import GuestAgent, wait_until
@@ -42,6 +44,29 @@ def test_a_real_guest_grows_while_it_runs_and_boots_with_it(real, virt):
     agent.wait_ready()
     assert total + 120 * KIB < memory_kib(agent) <= 384 * KIB
     assert "<memory model='dimm'" not in virt.virsh("dumpxml", "g")
+
+
+@pytest.mark.long
+def test_plugged_memory_outlives_a_checkpoint_and_a_suspension(real, virt):
+    api = real.local
+    api.act("POST", "/vms", guest_vm("g", memory={"size_bytes": 256 * MIB, "max_bytes": 512 * MIB},
+                                     disks={"root": {"size_bytes": 16 * MIB}}))
+    agent = GuestAgent(virt, "g")
+    agent.wait_ready()
+    total, held = memory_kib(agent), held_bytes(api)
+    api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 384 * MIB}})
+    wait_until(lambda: memory_kib(agent) == total + 128 * KIB, 30, "the guest uses the new memory")
+    api.act("POST", "/vms/g/snapshots", {"name": "s", "memory": True})
+    api.act("POST", "/vms/g/snapshots/s/revert")
+    agent.wait_ready()
+    assert memory_kib(agent) == total + 128 * KIB and api.get("/vms/g")["pending"] == {}
+    api.act("POST", "/vms/g/suspend")
+    api.act("POST", "/vms/g/start")
+    agent.wait_ready()
+    assert held_bytes(api) == held + 128 * MIB
+    api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 512 * MIB}})
+    wait_until(lambda: memory_kib(agent) == total + 256 * KIB, 30, "it grows again")
+    assert api.get("/vms/g")["pending"] == {} and held_bytes(api) == held + 256 * MIB
 
 
 def test_growing_waits_for_a_restart_or_is_refused_where_it_cannot_be(scratch):
