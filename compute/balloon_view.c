@@ -19,7 +19,11 @@
 static const struct field vm_fields[] = {
         {.name = "id", .type = FIELD_STRING, RO, VM(id), .doc = "UUID"},
         {.name = "name", .type = FIELD_STRING, RO, VM(name), .doc = "The VM's name"},
-        {.name = "size_bytes", .type = FIELD_INT, RO, VM(size_bytes), .doc = "What it booted with"},
+        {.name = "size_bytes",
+                .type = FIELD_INT,
+                RO,
+                VM(size_bytes),
+                .doc = "What it booted with and grew by"},
         {.name = "min_bytes", .type = FIELD_INT, RO, VM(min_bytes), .doc = "Its guaranteed floor"},
         {.name = "current_bytes",
                 .type = FIELD_INT,

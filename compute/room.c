@@ -308,13 +308,34 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 
 /* ---- changing ---- */
 
-/* What a running guest can be given without a restart: CPUs up to its maximum; floor and CPU reservation at once. The
- * memory it booted with stays its until it ends. */
-static struct reservation follow_running(const struct reservation *held, const struct vm_spec *spec)
+/* How much memory a running guest will be given at once of what `spec` wants; 0: no more than it has. */
+static int find_growth(struct db *db, const struct room_row *row, const struct vm_spec *spec,
+        int64_t *ret_bytes, struct err *e)
+{
+	struct vm_row vm CLEANUP(vm_row_done) = {0};
+	struct vm_spec active CLEANUP(vm_spec_done) = {0};
+	int64_t wanted = spec->memory.size_bytes;
+	*ret_bytes = 0;
+	if (wanted <= row->held.size_bytes && wanted <= row->held.booked_bytes)
+		return 0;
+	int rc = vm_store_get(db, row->vm_id, &vm, e);
+	if (rc == 0)
+		rc = vm_spec_load(vm.active_spec ? vm.active_spec : vm.spec, &active, e);
+	if (rc == 0 && vm_spec_memory_grows(&active, wanted))
+		*ret_bytes = wanted;
+	return rc;
+}
+
+/* What a running guest can be given without a restart: CPUs up to its maximum, memory that it grows by; floor and CPU
+ * reservation at once. The memory it has, or may have, stays its until it ends. */
+static struct reservation follow_running(
+        const struct reservation *held, const struct vm_spec *spec, int64_t grown_bytes)
 {
 	struct reservation now = *held;
 	struct reservation wanted = room_reservation(spec, RESERVATION_RUNNING);
-	now.min_bytes = wanted.min_bytes < held->size_bytes ? wanted.min_bytes : held->size_bytes;
+	now.size_bytes = larger(held->size_bytes, grown_bytes);
+	now.booked_bytes = larger(held->booked_bytes, grown_bytes);
+	now.min_bytes = wanted.min_bytes < now.size_bytes ? wanted.min_bytes : now.size_bytes;
 	if (wanted.vcpus > held->vcpus && wanted.vcpus <= held->max_vcpus)
 		now.vcpus = wanted.vcpus;
 	if (!held->dedicated && !wanted.dedicated)
@@ -344,6 +365,27 @@ static int check_possible(const struct room *room, const struct inventory_host *
 	               : 0;
 }
 
+/* A guest that runs does not wait in line: what it shall be given has to be free now. */
+static int admit_growth(const struct room *room, const struct inventory_host *host,
+        const struct reservation *before, const struct reservation *now, const char *vm_id,
+        struct err *e)
+{
+	struct admission admission = {0};
+	int rc = admission_admit(room->decide.inventory, host, now, vm_id, &admission, e);
+	int64_t more = now->booked_bytes - before->booked_bytes;
+	if (rc < 0 || more <= 0 || admission.wait_bytes == 0)
+		return rc;
+	err_set_at(e, ERR_NO_CAPACITY, "/memory/size_bytes",
+	        "host %s cannot give %lld bytes more now: other guests had to give back %lld "
+	        "bytes first",
+	        host->name, (long long)more, (long long)admission.wait_bytes);
+	err_numbers(e, "{\"asked_bytes\":%lld,\"missing_bytes\":%lld,\"usable_bytes\":%lld}",
+	        (long long)more, (long long)admission.wait_bytes,
+	        (long long)admission.usable_bytes);
+	err_hint(e, "ask for less, try again when other guests need less, or stop one");
+	return ERR_NO_CAPACITY;
+}
+
 int room_change(struct db *db, struct room *room, const char *vm_id, const char *host_id,
         const struct vm_spec *spec, enum room_insist insist, struct err *e)
 {
@@ -361,9 +403,14 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 		return rc;
 	const struct reservation before = row.held;
 	const struct reservation asked = room_reservation(spec, RESERVATION_STARTING);
-	row.held = before.state == RESERVATION_STARTING ? cover(&before, &asked)
-	                                                : follow_running(&before, spec);
-	if (insist == ROOM_ASK && grows(&before, &row.held))
-		rc = admission_admit(room->decide.inventory, host, &row.held, vm_id, NULL, e);
+	if (before.state == RESERVATION_STARTING) {
+		row.held = cover(&before, &asked);
+	} else {
+		int64_t grown_bytes = 0;
+		rc = find_growth(db, &row, spec, &grown_bytes, e);
+		row.held = follow_running(&before, spec, grown_bytes);
+	}
+	if (rc == 0 && insist == ROOM_ASK && grows(&before, &row.held))
+		rc = admit_growth(room, host, &before, &row.held, vm_id, e);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }

@@ -25,6 +25,11 @@ static bool memory_fits(const struct vm_spec *active, const struct field_change 
 	       json_integer_value(d->after) <= active->memory.size_bytes;
 }
 
+static bool memory_grows(const struct vm_spec *active, const struct field_change *d)
+{
+	return vm_spec_memory_grows(active, json_integer_value(d->after));
+}
+
 static bool is_added(const struct vm_spec *active, const struct field_change *d)
 {
 	(void)active;
@@ -70,7 +75,6 @@ static const struct rule rules[] = {
         {"/deletion_protection", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/placement*", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/memory/min_bytes", CHANGE_RECORD, LIVE_NONE, NULL},
-        {"/memory/max_bytes", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/memory/on_critical", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/memory/shares", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/disks/*/backup", CHANGE_RECORD, LIVE_NONE, NULL},
@@ -80,6 +84,7 @@ static const struct rule rules[] = {
         {"/cpu/limit_percent", CHANGE_LIVE, LIVE_CPU_TUNE, NULL},
         {"/cpu/count", CHANGE_LIVE, LIVE_CPU_COUNT, cpu_count_fits},
         {"/memory/size_bytes", CHANGE_LIVE, LIVE_MEMORY, memory_fits},
+        {"/memory/size_bytes", CHANGE_LIVE, LIVE_MEMORY_GROW, memory_grows},
         {"/disks/*/iops_limit", CHANGE_LIVE, LIVE_DISK_LIMITS, NULL},
         {"/disks/*/bytes_per_second_limit", CHANGE_LIVE, LIVE_DISK_LIMITS, NULL},
         {"/disks/*/volume", CHANGE_LIVE, LIVE_MEDIA, is_media},

@@ -16,7 +16,8 @@ enum vm_live_action {
 	LIVE_NONE,
 	LIVE_CPU_TUNE,
 	LIVE_CPU_COUNT,
-	LIVE_MEMORY,
+	LIVE_MEMORY,      /* by the balloon */
+	LIVE_MEMORY_GROW, /* beyond what it booted with */
 	LIVE_DISK_LIMITS,
 	LIVE_MEDIA, /* what is in a CD-ROM drive */
 	LIVE_DISK_ADD,

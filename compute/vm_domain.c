@@ -170,7 +170,7 @@ static struct domain_config describe(
 	        .architecture = spec->architecture,
 	        .machine = spec->machine ? spec->machine : platform->machine,
 	        .memory_bytes = spec->memory.size_bytes,
-	        .memory_max_bytes = spec->memory.size_bytes,
+	        .memory_max_bytes = vm_spec_memory_ceiling(spec),
 	        .memory_current_bytes = spec->memory.size_bytes,
 	        .ballooning = spec->memory.ballooning == BALLOONING_AUTO,
 	        .memory_merge = spec->memory.merge,

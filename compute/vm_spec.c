@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
+#include "hypervisor/driver.h"
 
 #define MIB ((int64_t)1 << 20)
 #define TIB ((int64_t)1 << 40)
@@ -158,7 +160,8 @@ static const struct field memory_fields[] = {
                 .present = offsetof(struct vm_memory, has_max),
                 .min = MIB,
                 .max = 64 * TIB,
-                .doc = "Ceiling for growing (default: size_bytes)"},
+                .doc = "Ceiling for growing while it runs, in steps of 128 MiB; a "
+                       "change counts from the next start (default: size_bytes)"},
         {.name = "shares",
                 .type = FIELD_INT,
                 .offset = offsetof(struct vm_memory, shares),
@@ -395,6 +398,27 @@ struct vm_disk *vm_spec_find_disk(const struct vm_spec *spec, const char *name)
 		if (strcmp(vm_spec_disk(spec, i)->name, name) == 0)
 			return vm_spec_disk(spec, i);
 	return NULL;
+}
+
+/* Of the machines that Berth makes, x86's have slots for memory; huge pages are counted out at the start. */
+static bool takes_memory(const struct vm_spec *spec)
+{
+	return str_equal(spec->architecture, "x86_64") && !spec->memory.hugepages;
+}
+
+int64_t vm_spec_memory_ceiling(const struct vm_spec *spec)
+{
+	const struct vm_memory *memory = &spec->memory;
+	bool has_room = memory->has_max &&
+	                memory->max_bytes - memory->size_bytes >= DRIVER_MEMORY_STEP_BYTES;
+	return has_room && takes_memory(spec) ? memory->max_bytes : memory->size_bytes;
+}
+
+bool vm_spec_memory_grows(const struct vm_spec *active, int64_t wanted_bytes)
+{
+	int64_t more = wanted_bytes - active->memory.size_bytes;
+	return more > 0 && more % DRIVER_MEMORY_STEP_BYTES == 0 &&
+	       wanted_bytes <= vm_spec_memory_ceiling(active);
 }
 
 struct vm_nic *vm_spec_nic(const struct vm_spec *spec, size_t i)

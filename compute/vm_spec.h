@@ -133,6 +133,11 @@ struct vm_disk *vm_spec_disk(const struct vm_spec *spec, size_t i);
 struct vm_disk *vm_spec_find_disk(const struct vm_spec *spec, const char *name);
 struct vm_nic *vm_spec_nic(const struct vm_spec *spec, size_t i);
 
+/* How much memory a guest that boots with this configuration can have while it runs: its size, if it cannot grow. */
+int64_t vm_spec_memory_ceiling(const struct vm_spec *spec);
+/* Whether a guest that runs with `active` can be given so much: by whole steps, as it would not use the rest. */
+bool vm_spec_memory_grows(const struct vm_spec *active, int64_t wanted_bytes);
+
 const struct vm_placement_rule *vm_placement_rule_at(const struct field_list *rules, size_t i);
 /* Whether the same failure domain counts like the same host. */
 bool vm_placement_rule_by_domain(const struct vm_placement_rule *rule);

@@ -89,6 +89,18 @@ static int change_media(struct apply *a, const char *name, struct err *e)
 	return rc < 0 ? err_prefix(e, "CD-ROM drive %s", name) : 0;
 }
 
+/* What a balloon took before is given back as well: all of it was granted. */
+static int grow_memory(struct apply *a, struct err *e)
+{
+	int64_t bytes = a->call->plan.spec.memory.size_bytes;
+	if (!a->driver->memory_grow_live)
+		return ERR_UNSUPPORTED;
+	int rc = a->driver->memory_grow_live(a->c, a->call->vm_id, bytes, e);
+	if (rc < 0 || a->active.memory.ballooning != BALLOONING_AUTO || !a->driver->set_memory_live)
+		return rc;
+	return a->driver->set_memory_live(a->c, a->call->vm_id, bytes, e);
+}
+
 static int apply_one(struct apply *a, const struct vm_change *change, struct err *e)
 {
 	const struct vm_spec *wanted = &a->call->plan.spec;
@@ -109,6 +121,8 @@ static int apply_one(struct apply *a, const struct vm_change *change, struct err
 		return driver->set_memory_live ? driver->set_memory_live(a->c, a->call->vm_id,
 		                                         wanted->memory.size_bytes, e)
 		                               : ERR_UNSUPPORTED;
+	case LIVE_MEMORY_GROW:
+		return grow_memory(a, e);
 	case LIVE_DISK_LIMITS:
 		return change_limits(a, change->device, e);
 	case LIVE_MEDIA:

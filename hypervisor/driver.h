@@ -20,6 +20,9 @@
 
 struct driver_connection; /* the driver's own */
 
+/* What Linux guests use memory in; with less they ignore a DIMM. */
+#define DRIVER_MEMORY_STEP_BYTES ((int64_t)128 * 1024 * 1024)
+
 enum domain_state {
 	DOMAIN_UNKNOWN,
 	DOMAIN_RUNNING,
@@ -333,8 +336,8 @@ struct driver {
 	/* From now on the guest's balloon driver reports every so many seconds (0: never). */
 	int (*set_memory_stats_period)(
 	        struct driver_connection *c, const char *id, int seconds, struct err *e);
-	/* Plugs what is missing to `bytes`, beyond what it booted with and within the definition's maximum. Returns before
-	 * the guest uses it: balloon_available_bytes tells. ERR_UNSUPPORTED where the definition or the host cannot. */
+	/* Plugs what is missing to `bytes`, in whole steps, beyond what it booted with and within the definition's maximum.
+	 * Waits some seconds for the guest's agent to use it, if there is one; balloon_available_bytes tells when it does. ERR_UNSUPPORTED where the definition or the host cannot. */
 	int (*memory_grow_live)(
 	        struct driver_connection *c, const char *id, int64_t bytes, struct err *e);
 	/* Raising returns before the guest uses them. Lowering waits 5 s for each vCPU that the guest shall let go;

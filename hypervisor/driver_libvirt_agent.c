@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/field.h"
 #include "base/str.h"
 #include "hypervisor/driver_libvirt_internal.h"
 #include "hypervisor/libvirt_error.h"
@@ -135,13 +136,12 @@ int libvirt_agent_set_time(struct driver_connection *c, const char *id, struct e
 /* --- memory --- */
 
 /* The command that makes the guest use the blocks it has set aside; NULL: there are none. Caller frees. */
-static char *online_command(const char *answer)
+static char *online_command(const json_t *known)
 {
-	json_t *root = json_loads(answer, JSON_REJECT_DUPLICATES, NULL);
 	json_t *blocks = json_array();
 	json_t *block;
 	size_t i;
-	json_array_foreach(json_object_get(root, "return"), i, block)
+	json_array_foreach(known, i, block)
 	{
 		json_t *index = json_object_get(block, "phys-index");
 		if (index && json_is_false(json_object_get(block, "online")))
@@ -155,11 +155,11 @@ static char *online_command(const char *answer)
 	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
 	json_decref(message);
 	json_decref(blocks);
-	json_decref(root);
 	return text;
 }
 
-int libvirt_agent_use_memory(struct driver_connection *c, const char *id, struct err *e)
+int libvirt_agent_use_memory(
+        struct driver_connection *c, const char *id, size_t *ret_n, struct err *e)
 {
 	static const char verb[] = "making use of plugged memory in";
 	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
@@ -170,6 +170,9 @@ int libvirt_agent_use_memory(struct driver_connection *c, const char *id, struct
 		r = command(domain, "guest-get-memory-blocks", verb, &blocks, e);
 	if (r < 0)
 		return r;
-	char *text CLEANUP(cleanup_free) = online_command(blocks);
+	json_t *root CLEANUP(cleanup_json) = json_loads(blocks, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *known = json_object_get(root, "return");
+	char *text CLEANUP(cleanup_free) = online_command(known);
+	*ret_n = json_array_size(known);
 	return text ? send_text(domain, text, verb, &answer, e) : 0;
 }

@@ -150,8 +150,9 @@ int libvirt_drop_checkpoints(struct driver_connection *c, const char *id, struct
 /* A running domain, with short waits for its agent. */
 int libvirt_agent_lookup(
         struct driver_connection *c, const char *id, virDomainPtr *ret_domain, struct err *e);
-/* Makes the guest use all memory that it has: some leave plugged memory aside until told. */
-int libvirt_agent_use_memory(struct driver_connection *c, const char *id, struct err *e);
+/* Makes the guest use all memory that it has: some leave plugged memory aside until told. *ret_n: blocks that it knows. */
+int libvirt_agent_use_memory(
+        struct driver_connection *c, const char *id, size_t *ret_n, struct err *e);
 int libvirt_agent_freeze(struct driver_connection *c, const char *id, int *ret_n, struct err *e);
 int libvirt_agent_thaw(struct driver_connection *c, const char *id, struct err *e);
 int libvirt_agent_freeze_status(

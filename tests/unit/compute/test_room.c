@@ -378,6 +378,88 @@ static void test_a_domain_started_by_others_holds_room_even_where_there_is_none(
 	assert_int_equal(writer_run(f->writer, grant_job, &grant, &f->e), 0);
 }
 
+/* ---- growing while it runs ---- */
+
+#define ACTIVE                                                                                     \
+	"{\"architecture\":\"x86_64\",\"cpu\":{\"count\":1},\"memory\":{\"size_bytes\":"           \
+	"1073741824,"                                                                              \
+	"\"min_bytes\":268435456,\"max_bytes\":2147483648}}"
+
+static int see_running(struct db *db, void *arg, struct err *e)
+{
+	const struct room_seen seen = {.vm_id = id_of('b', *(int *)arg),
+	        .host_id = id_of('a', 0),
+	        .has_process = true,
+	        .spec = ACTIVE};
+	return room_observe(db, &seen, e);
+}
+
+static int grow_job(struct db *db, void *arg, struct err *e)
+{
+	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
+	int rc = vm_spec_load(ACTIVE, &spec, e);
+	spec.memory.size_bytes = *(const int64_t *)arg;
+	return rc < 0 ? rc
+	              : room_change(db, room, id_of('b', 0), id_of('a', 0), &spec, ROOM_ASK, e);
+}
+
+static int set_mode_balloon(struct db *db, void *arg, struct err *e)
+{
+	(void)arg;
+	struct host_group_row row CLEANUP(host_group_row_done) = {0};
+	json_t *patch CLEANUP(cleanup_json) =
+	        json_pack("{s:{s:s}}", "overcommit", "mode", "balloon");
+	struct field_errors errors = {0};
+	int rc = host_group_store_get(db, HOST_GROUP_DEFAULT_ID, &row, e);
+	return rc < 0 ? rc : host_group_update(db, &row, patch, &errors, e);
+}
+
+static void run_two(struct host_fixture *f, int64_t host_bytes)
+{
+	add_host(f, 0, host_bytes);
+	for (int i = 0; i < 2; i++) {
+		add_vm(f, i, 0);
+		assert_int_equal(writer_run(f->writer, see_running, &i, &f->e), 0);
+	}
+	fixture_exec(f, "UPDATE vm SET active_spec = '" ACTIVE "'");
+}
+
+static int64_t held_of_first(struct host_fixture *f, const char *column)
+{
+	char *sql CLEANUP(cleanup_free) =
+	        str_format("SELECT %s FROM reservation WHERE vm_id = '%s'", column, id_of('b', 0));
+	return fixture_int(f, sql);
+}
+
+static void test_a_running_guest_holds_what_it_grows_to_before_it_does(void **state)
+{
+	struct host_fixture *f = *state;
+	int64_t odd = GIB + MIB, larger = GIB + 512 * MIB, beyond = 3 * GIB;
+	run_two(f, 6 * GIB);
+	assert_int_equal(writer_run(f->writer, grow_job, &odd, &f->e), 0);
+	assert_int_equal(writer_run(f->writer, grow_job, &beyond, &f->e), 0);
+	assert_int_equal(held_of_first(f, "size_bytes"), GIB); /* both wait for a restart */
+	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), 0);
+	assert_int_equal(held_of_first(f, "size_bytes"), larger);
+	assert_int_equal(held_of_first(f, "booked_bytes"), larger);
+	assert_int_equal(held_of_first(f, "min_bytes"), GIB / 4);
+}
+
+static void test_growth_is_refused_where_other_guests_had_to_give_first(void **state)
+{
+	struct host_fixture *f = *state;
+	int64_t larger = GIB + 512 * MIB;
+	run_two(f, 5 * GIB / 2);
+	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), ERR_NO_CAPACITY);
+	/* Now the floors would allow it, but what the guests have does not. */
+	assert_int_equal(writer_run(f->writer, set_mode_balloon, NULL, &f->e), 0);
+	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), ERR_NO_CAPACITY);
+	assert_non_null(strstr(f->e.numbers, "missing_bytes"));
+	assert_string_equal(f->e.pointer, "/memory/size_bytes");
+	assert_int_equal(held_of_first(f, "size_bytes"), GIB);
+	assert_int_equal(held_of_first(f, "booked_bytes"), GIB);
+}
+
 /* ---- choosing ---- */
 
 struct choice {
@@ -462,6 +544,8 @@ int main(void)
 	        WITH_ROOM(test_what_no_host_could_hold_is_unprocessable),
 	        WITH_ROOM(test_a_changed_policy_counts_from_the_next_decision_on),
 	        WITH_ROOM(test_a_domain_started_by_others_holds_room_even_where_there_is_none),
+	        WITH_ROOM(test_a_running_guest_holds_what_it_grows_to_before_it_does),
+	        WITH_ROOM(test_growth_is_refused_where_other_guests_had_to_give_first),
 	        WITH_ROOM(test_a_vm_that_stays_off_goes_where_there_is_no_room_now),
 	        WITH_ROOM(test_hosts_that_do_not_answer_are_chosen_only_by_who_waits),
 	        WITH_ROOM(test_a_host_that_answers_again_is_preferred),

@@ -28,10 +28,10 @@ static char *stored(const char *text)
 	return canonical;
 }
 
-/* Judges the one difference that a merge patch makes. */
-static struct vm_change judge(const char *patch_text)
+/* Judges the one difference that a merge patch makes to a guest that runs with `running`. */
+static struct vm_change judge_of(const char *running, const char *patch_text)
 {
-	char *text = stored(before);
+	char *text = stored(running);
 	struct vm_spec active = {0};
 	assert_int_equal(vm_spec_load(text, &active, NULL), 0);
 	json_t *old = json_loads(text, 0, NULL), *patch = json_loads(patch_text, 0, NULL);
@@ -47,6 +47,11 @@ static struct vm_change judge(const char *patch_text)
 	vm_spec_done(&active);
 	free(text);
 	return change;
+}
+
+static struct vm_change judge(const char *patch_text)
+{
+	return judge_of(before, patch_text);
 }
 
 static void test_labels_and_policies_are_only_recorded(void **state)
@@ -76,6 +81,59 @@ static void test_memory_shrinks_live_by_the_balloon_and_grows_by_restart(void **
 	(void)state;
 	assert_int_equal(judge("{\"memory\":{\"size_bytes\":536870912}}").action, LIVE_MEMORY);
 	assert_int_equal(judge("{\"memory\":{\"size_bytes\":2147483648}}").kind, CHANGE_RESTART);
+}
+
+/* 256 MiB of at most 512. */
+#define GROWS(architecture, more)                                                                  \
+	"{\"architecture\":\"" architecture "\",\"memory\":{\"size_bytes\":268435456,"             \
+	"\"max_bytes\":536870912" more "}}"
+#define SIZE(bytes) "{\"memory\":{\"size_bytes\":" #bytes "}}"
+
+static void test_memory_grows_live_by_whole_steps_up_to_its_max(void **state)
+{
+	(void)state;
+	static const char grows[] = GROWS("x86_64", "");
+	struct vm_change change = judge_of(grows, SIZE(402653184));
+	assert_int_equal(change.kind, CHANGE_LIVE);
+	assert_int_equal(change.action, LIVE_MEMORY_GROW);
+	assert_string_equal(change.device, "");
+	assert_int_equal(judge_of(grows, SIZE(536870912)).action, LIVE_MEMORY_GROW);
+	assert_int_equal(judge_of(grows, SIZE(403701760)).kind, CHANGE_RESTART); /* 129 MiB more */
+	assert_int_equal(
+	        judge_of(grows, SIZE(671088640)).kind, CHANGE_RESTART); /* beyond its max */
+	assert_int_equal(judge_of(grows, SIZE(134217728)).action, LIVE_MEMORY);
+	assert_int_equal(
+	        judge_of(grows, "{\"memory\":{\"max_bytes\":1073741824}}").kind, CHANGE_RESTART);
+	assert_int_equal(judge_of(GROWS("aarch64", ""), SIZE(402653184)).kind, CHANGE_RESTART);
+	assert_int_equal(judge_of(GROWS("x86_64", ",\"hugepages\":true"), SIZE(402653184)).kind,
+	        CHANGE_RESTART);
+}
+
+static void test_only_guests_that_can_grow_get_slots_for_it(void **state)
+{
+	(void)state;
+	const struct {
+		const char *architecture;
+		int64_t size_mib, max_mib, ceiling_mib;
+		bool hugepages;
+	} cases[] = {
+	        {"x86_64", 256, 0, 256, false},
+	        {"x86_64", 256, 256, 256, false},
+	        {"x86_64", 256, 383, 256, false}, /* less than one step */
+	        {"x86_64", 256, 384, 384, false},
+	        {"x86_64", 256, 512, 256, true},
+	        {"aarch64", 256, 512, 256, false},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct vm_spec spec = {
+		        .architecture = (char *)cases[i].architecture,
+		        .memory = {.size_bytes = cases[i].size_mib << 20,
+		                .max_bytes = cases[i].max_mib << 20,
+		                .has_max = cases[i].max_mib > 0,
+		                .hugepages = cases[i].hugepages},
+		};
+		assert_int_equal(vm_spec_memory_ceiling(&spec), cases[i].ceiling_mib << 20);
+	}
 }
 
 static void test_whole_devices_are_plugged_and_their_details_wait(void **state)
@@ -130,6 +188,8 @@ int main(void)
 	        cmocka_unit_test(test_labels_and_policies_are_only_recorded),
 	        cmocka_unit_test(test_cpu_grows_live_up_to_its_max_and_shrinks_by_restart),
 	        cmocka_unit_test(test_memory_shrinks_live_by_the_balloon_and_grows_by_restart),
+	        cmocka_unit_test(test_memory_grows_live_by_whole_steps_up_to_its_max),
+	        cmocka_unit_test(test_only_guests_that_can_grow_get_slots_for_it),
 	        cmocka_unit_test(test_whole_devices_are_plugged_and_their_details_wait),
 	        cmocka_unit_test(
 	                test_limits_and_media_change_live_and_other_details_of_a_disk_wait),

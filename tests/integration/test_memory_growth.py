@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""memory.max_bytes: a running guest grows beyond what it booted with, within what its host has room for."""
+import os
+
+import pytest
+
+from berth import Berthd
+from conftest import MIB, add_host, guest_vm, wait_guest_ready
+from lab import GuestAgent, wait_until
+
+KIB = 1024
+GIB = 1024 * MIB
+
+
+def held_bytes(api):
+    return api.get("/hosts/h1")["allocation"]["held_bytes"]
+
+
+def memory_kib(agent, what="total"):
+    return int(agent.run("memory-info")[f"{what}_kib"])
+
+
+def test_a_real_guest_grows_while_it_runs_and_boots_with_it(real, virt):
+    api = real.local
+    api.act("POST", "/vms", guest_vm("g", memory={"size_bytes": 256 * MIB, "max_bytes": 512 * MIB}))
+    agent = GuestAgent(virt, "g")
+    agent.wait_ready()
+    pid, held, total = virt.qemu_pids()["g"], held_bytes(api), memory_kib(agent)
+    api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 384 * MIB}})
+    assert api.get("/vms/g")["pending"] == {}
+    assert held_bytes(api) == held + 128 * MIB
+    wait_until(lambda: memory_kib(agent) == total + 128 * KIB, 30, "the guest uses the new memory")
+    assert virt.qemu_pids()["g"] == pid
+    # What was plugged is the balloon's to take, as well.
+    free = memory_kib(agent, "free")
+    api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 320 * MIB}})
+    wait_until(lambda: memory_kib(agent, "free") <= free - 60 * KIB, 30, "the balloon took 64 MiB")
+    api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 384 * MIB}})
+    assert api.get("/vms/g")["pending"] == {"/memory/size_bytes": 384 * MIB}
+    api.act("POST", "/vms/g/stop")
+    wait_until(lambda: held_bytes(api) == 0, 20, "a stopped guest holds nothing")
+    api.act("POST", "/vms/g/start")
+    assert api.get("/vms/g")["pending"] == {} and held_bytes(api) == held + 128 * MIB
+    agent.wait_ready()
+    assert total + 120 * KIB < memory_kib(agent) <= 384 * KIB
+    assert "<memory model='dimm'" not in virt.virsh("dumpxml", "g")
+
+
+@pytest.mark.long
+def test_plugged_memory_outlives_a_checkpoint_and_a_suspension(real, virt):
+    api = real.local
+    api.act("POST", "/vms", guest_vm("g", memory={"size_bytes": 256 * MIB, "max_bytes": 512 * MIB},
+                                     disks={"root": {"size_bytes": 16 * MIB}}))
+    agent = GuestAgent(virt, "g")
+    agent.wait_ready()
+    total, held = memory_kib(agent), held_bytes(api)
+    api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 384 * MIB}})
+    wait_until(lambda: memory_kib(agent) == total + 128 * KIB, 30, "the guest uses the new memory")
+    api.act("POST", "/vms/g/snapshots", {"name": "s", "memory": True})
+    api.act("POST", "/vms/g/snapshots/s/revert")
+    agent.wait_ready()
+    assert memory_kib(agent) == total + 128 * KIB and api.get("/vms/g")["pending"] == {}
+    api.act("POST", "/vms/g/suspend")
+    api.act("POST", "/vms/g/start")
+    agent.wait_ready()
+    assert held_bytes(api) == held + 128 * MIB
+    api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 512 * MIB}})
+    wait_until(lambda: memory_kib(agent) == total + 256 * KIB, 30, "it grows again")
+    assert api.get("/vms/g")["pending"] == {} and held_bytes(api) == held + 256 * MIB
+
+
+def test_growing_waits_for_a_restart_or_is_refused_where_it_cannot_be(scratch):
+    host = f"fake:///{os.path.basename(scratch)}-h1?cpus=4&memory_mib=2048"
+    with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
+        api = daemon.local
+        add_host(api, "h1", host)
+        api.act("POST", "/vms", {"name": "g", "desired_power": "running",
+                                 "memory": {"size_bytes": GIB // 2, "max_bytes": 3 * GIB // 2}})
+        api.act("POST", "/vms", {"name": "other", "desired_power": "running", "memory": {"size_bytes": GIB // 2}})
+        held = held_bytes(api)
+        api.act("PATCH", "/vms/g", {"memory": {"size_bytes": GIB // 2 + 100 * MIB}})
+        assert api.get("/vms/g")["pending"] == {"/memory/size_bytes": GIB // 2 + 100 * MIB}  # no whole step
+        api.act("PATCH", "/vms/other", {"memory": {"size_bytes": GIB, "max_bytes": GIB}})
+        assert api.get("/vms/other")["pending"] == {"/memory/size_bytes": GIB, "/memory/max_bytes": GIB}  # no slots
+        assert held_bytes(api) == held
+        answer = api.request("PATCH", "/vms/g", {"memory": {"size_bytes": 3 * GIB // 2}})
+        assert answer.status == 409 and answer.json["code"] == "insufficient_capacity" and answer.json["numbers"], answer
+        assert held_bytes(api) == held and api.get("/vms/g")["memory"]["size_bytes"] == GIB // 2 + 100 * MIB
+        api.act("PATCH", "/vms/g", {"memory": {"size_bytes": GIB}})
+        assert api.get("/vms/g")["pending"] == {} and held_bytes(api) == held + GIB // 2
+        # Slots come with the next start.
+        api.act("POST", "/vms/g/stop")
+        api.act("POST", "/vms/other/stop")
+        api.act("PATCH", "/vms/other", {"memory": {"size_bytes": GIB // 2}})
+        api.act("POST", "/vms/other/start")
+        api.act("PATCH", "/vms/other", {"memory": {"size_bytes": GIB}})
+        assert api.get("/vms/other")["pending"] == {}
