@@ -4,6 +4,7 @@
 #include "tests/unit/compute/host_fixture.h"
 
 #include "compute/host_group_store.h"
+#include "compute/host_view.h"
 #include "compute/room.h"
 #include "compute/room_store.h"
 
@@ -453,6 +454,74 @@ static void test_a_host_that_answers_again_is_preferred(void **state)
 	assert_string_equal(choice.host_id, id_of('a', 1));
 }
 
+/* ---- CPU models ---- */
+
+/* Facts of a host that offers this one model to guests of its architecture; NULL: does not say. */
+static void set_model(struct host_fixture *f, int host, char *model, bool has_kvm)
+{
+	static char x86[] = "x86_64", type[] = "qemu";
+	char *models[] = {model, NULL};
+	struct arch_facts arch = {.name = "x86_64",
+	        .has_kvm = has_kvm,
+	        .has_uefi = true,
+	        .cpu_models = model ? models : NULL};
+	const struct host_facts facts = {.cpu_arch = x86,
+	        .domain_type = type,
+	        .hardware = has_kvm ? HARDWARE_VMX : HARDWARE_NONE,
+	        .archs = &arch,
+	        .n_archs = 1};
+	char *stored CLEANUP(cleanup_free) = host_facts_store(&facts);
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "UPDATE host SET facts = '%s' WHERE id = '%s'", stored, id_of('a', host));
+	fixture_exec(f, sql);
+}
+
+static void test_a_named_cpu_model_is_placed_where_the_host_can_give_it(void **state)
+{
+	struct host_fixture *f = *state;
+	static char skylake[] = "Skylake", old[] = "Opteron_G5", any[] = "maximum";
+	static char x86[] = "x86_64";
+	struct vm_spec spec = spec_of(1, 1);
+	spec.architecture = x86;
+	spec.cpu.model = skylake;
+	add_host(f, 0, 2 * GIB);
+	add_host(f, 1, 4 * GIB); /* the better one, but for its CPUs */
+	set_model(f, 0, skylake, false);
+	set_model(f, 1, old, false);
+	struct choice choice = {.wish = {.spec = &spec, .starts = true}};
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	assert_string_equal(choice.host_id, id_of('a', 0));
+	spec.cpu.model = any;
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	assert_string_equal(choice.host_id, id_of('a', 1));
+	spec.cpu.model = skylake;
+	choice.wish.host_id = id_of('a', 1);
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), ERR_NO_CAPACITY);
+	assert_non_null(strstr(f->e.message, "Skylake"));
+}
+
+static void test_cpu_models_that_are_not_known_refuse_nothing(void **state)
+{
+	struct host_fixture *f = *state;
+	static char skylake[] = "Skylake", old[] = "Opteron_G5", x86[] = "x86_64";
+	struct vm_spec spec = spec_of(1, 1);
+	spec.architecture = x86;
+	spec.cpu.model = skylake;
+	add_host(f, 0, 2 * GIB);
+	add_host(f, 1, 4 * GIB);
+	set_model(f, 0, old, false);
+	set_model(f, 1, NULL, false);
+	/* Asked with KVM, but set to emulate: what it could give then is not known either. */
+	add_host(f, 2, 8 * GIB);
+	set_model(f, 2, old, true);
+	fixture_exec(f, "UPDATE host SET accelerator = 'tcg' WHERE name = 'h2'");
+	for (int host = 1; host <= 2; host++) {
+		struct choice choice = {.wish = {.spec = &spec, .starts = true}};
+		choice.wish.host_id = id_of('a', host);
+		assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -465,6 +534,8 @@ int main(void)
 	        WITH_ROOM(test_a_vm_that_stays_off_goes_where_there_is_no_room_now),
 	        WITH_ROOM(test_hosts_that_do_not_answer_are_chosen_only_by_who_waits),
 	        WITH_ROOM(test_a_host_that_answers_again_is_preferred),
+	        WITH_ROOM(test_a_named_cpu_model_is_placed_where_the_host_can_give_it),
+	        WITH_ROOM(test_cpu_models_that_are_not_known_refuse_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
