@@ -16,6 +16,7 @@
 #include "db/change_feed.h"
 
 struct room {
+	struct room_busy *busy;   /* owned */
 	struct room_cache decide; /* the writer's */
 	struct placement places;  /* the writer's: its memory is used again */
 	/* Locks: view_lock before marks_lock; the writer takes only the latter, never across SQL. */
@@ -91,6 +92,7 @@ static void on_change(void *arg, struct db *db, const char *kind, const char *ob
 struct room *room_new(void)
 {
 	struct room *room = xcalloc(1, sizeof(*room));
+	room->busy = room->decide.busy = room->view.busy = room_busy_new();
 	pthread_mutex_init(&room->view_lock, NULL);
 	pthread_mutex_init(&room->marks_lock, NULL);
 	change_feed_watch((struct change_watcher){.saw = on_change, .arg = room});
@@ -105,9 +107,15 @@ void room_free(struct room *room)
 	room_cache_done(&room->decide);
 	room_cache_done(&room->view);
 	room_marks_done(&room->view_marks);
+	room_busy_free(room->busy);
 	pthread_mutex_destroy(&room->view_lock);
 	pthread_mutex_destroy(&room->marks_lock);
 	free(room);
+}
+
+struct room_busy *room_busy(struct room *room)
+{
+	return room->busy;
 }
 
 int room_warm(struct db *db, void *room, struct err *e)

@@ -6,6 +6,7 @@
 #include "compute/host_group_store.h"
 #include "compute/host_view.h"
 #include "compute/room.h"
+#include "compute/room_busy.h"
 #include "compute/room_store.h"
 
 #define MIB ((int64_t)1 << 20)
@@ -522,6 +523,98 @@ static void test_cpu_models_that_are_not_known_refuse_nothing(void **state)
 	}
 }
 
+/* ---- busy hosts ---- */
+
+static struct host_stats use_of(int64_t busy_s, int64_t idle_s)
+{
+	const int64_t second = 1000000000;
+	struct host_stats stats;
+	host_stats_init(&stats);
+	stats.cpu_busy_ns = busy_s * second;
+	stats.cpu_idle_ns = idle_s * second;
+	return stats;
+}
+
+static void note(int host, int64_t busy_s, int64_t idle_s, int64_t now_ms)
+{
+	const struct host_stats stats = use_of(busy_s, idle_s);
+	room_busy_note(room_busy(room), id_of('a', host), &stats, now_ms);
+}
+
+static int copy_busy(void *arg, const struct inventory *inventory, struct err *e)
+{
+	int64_t *busy = arg;
+	(void)e;
+	for (int i = 0; i < 2; i++)
+		busy[i] = inventory_host(inventory, id_of('a', i))->cpu_busy_percent;
+	return 0;
+}
+
+static void test_a_busy_host_is_avoided_by_readers_and_writer_alike(void **state)
+{
+	struct host_fixture *f = *state;
+	const struct vm_spec spec = spec_of(1, 1);
+	int64_t now = clock_now_ms(), busy[2];
+	add_host(f, 0, 4 * GIB);
+	add_host(f, 1, 4 * GIB);
+	struct choice choice = {.wish = {.spec = &spec, .starts = true}};
+	for (int busy_host = 0; busy_host < 2; busy_host++) {
+		for (int host = 0; host < 2; host++) {
+			int64_t at = 100 * busy_host;
+			note(host, at, at, now + busy_host * 20000);
+			note(host, at + (host == busy_host ? 9 : 1), at + 10,
+			        now + busy_host * 20000 + 10000);
+		}
+		assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+		assert_string_equal(choice.host_id, id_of('a', !busy_host));
+		assert_int_equal(room_look(room, f->reader, copy_busy, busy, &f->e), 0);
+		assert_int_equal(busy[busy_host], 50);
+		assert_int_equal(busy[!busy_host], 10);
+	}
+	/* A host's row that is read again does not make it idle. */
+	char sql[] = "UPDATE host SET state = 'ok' WHERE name = 'h1'";
+	assert_int_equal(writer_run(f->writer, set_host_state, sql, &f->e), 0);
+	assert_int_equal(room_look(room, f->reader, copy_busy, busy, &f->e), 0);
+	assert_int_equal(busy[1], 50);
+}
+
+static void test_use_is_measured_in_steps_and_forgotten_when_it_is_old(void **state)
+{
+	(void)state;
+	struct inventory *inventory = inventory_new();
+	const struct inventory_group group = {.id = "g", .name = "g"};
+	const struct inventory_host host = {
+	        .id = "h", .name = "h", .group_id = "g", .cpu_busy_percent = -1};
+	inventory_put_group(inventory, &group);
+	assert_true(inventory_put_host(inventory, &host));
+	const struct {
+		int64_t at_ms, busy_s, idle_s, expected;
+	} steps[] = {
+	        {1000, 100, 100, -1},
+	        {6000, 105, 100, -1}, /* too early */
+	        {11000, 103, 107, 30},
+	        {21000, 106, 113, 30}, /* 33 % */
+	        {31000, 110, 119, 40},
+	        {41000, 1, 1, -1}, /* started anew */
+	        {51000, 6, 1, 100},
+	        {110000, -1, -1, 100}, /* not known */
+	        {111000, -1, -1, -1},  /* too old */
+	        {121000, 16, 11, -1},
+	        {131000, 16, 21, 0},
+	};
+	struct room_busy *busy = room_busy_new();
+	int64_t version = 0;
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		struct host_stats stats = use_of(steps[i].busy_s, steps[i].idle_s);
+		room_busy_note(busy, "h", &stats, steps[i].at_ms);
+		room_busy_apply(busy, &version, inventory, steps[i].at_ms);
+		assert_int_equal(
+		        inventory_host(inventory, "h")->cpu_busy_percent, steps[i].expected);
+	}
+	room_busy_free(busy);
+	inventory_free(inventory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,6 +629,8 @@ int main(void)
 	        WITH_ROOM(test_a_host_that_answers_again_is_preferred),
 	        WITH_ROOM(test_a_named_cpu_model_is_placed_where_the_host_can_give_it),
 	        WITH_ROOM(test_cpu_models_that_are_not_known_refuse_nothing),
+	        WITH_ROOM(test_a_busy_host_is_avoided_by_readers_and_writer_alike),
+	        cmocka_unit_test(test_use_is_measured_in_steps_and_forgotten_when_it_is_old),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
