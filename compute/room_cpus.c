@@ -60,17 +60,43 @@ bool room_cpus_parse(const char *text, struct cpu_layout *ret_layout)
 	return true;
 }
 
-static void add_dedicated(void *arg, const char *cpus)
+/* What the other pinned VMs of a host hold. */
+struct others {
+	const struct cpu_topology *topology;
+	struct cpu_set dedicated;
+	int64_t *node_memory; /* owned; bytes by index of the node */
+};
+
+static void cleanup_others(struct others *others)
 {
+	free(others->node_memory);
+}
+
+/* A VM of several nodes has its memory in equal parts. */
+static void add_memory(struct others *others, const struct cpu_set *nodes, int64_t size_bytes)
+{
+	int n = cpu_set_count(nodes);
+	for (size_t i = 0; i < others->topology->n_nodes; i++)
+		if (cpu_set_has(nodes, others->topology->nodes[i].id))
+			others->node_memory[i] += size_bytes / n;
+}
+
+static void add_other(void *arg, const char *cpus, int64_t size_bytes)
+{
+	struct others *others = arg;
 	struct cpu_layout layout = {0};
-	if (room_cpus_parse(cpus, &layout) && layout.vcpus > 0)
-		cpu_set_merge(arg, &layout.cpus);
+	if (!room_cpus_parse(cpus, &layout))
+		return;
+	add_memory(others, &layout.nodes, size_bytes);
+	if (layout.vcpus > 0)
+		cpu_set_merge(&others->dedicated, &layout.cpus);
 }
 
 int room_cpus_choose(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
         struct room_row *row, struct err *e)
 {
 	struct cpu_layout layout = {0};
+	struct others others CLEANUP(cleanup_others) = {.topology = &host->topology};
 	struct cpu_layout_request request = {
 	        .pinning = (enum cpu_pinning)spec->cpu.pinning,
 	        .vcpus = spec->cpu.has_max ? spec->cpu.max : spec->cpu.count,
@@ -80,8 +106,10 @@ int room_cpus_choose(struct db *db, const struct inventory_host *host, const str
 	free(TAKE(row->cpus));
 	if (spec->cpu.pinning == PINNING_NONE || host->topology.n_nodes == 0)
 		return 0;
-	int rc = room_store_each_cpus(
-	        db, row->host_id, row->vm_id, add_dedicated, &request.dedicated, e);
+	others.node_memory = xcalloc(host->topology.n_nodes, sizeof(*others.node_memory));
+	int rc = room_store_each_cpus(db, row->host_id, row->vm_id, add_other, &others, e);
+	request.dedicated = others.dedicated;
+	request.node_memory = others.node_memory;
 	if (rc == 0)
 		rc = cpu_layout_choose(&host->topology, &request, &layout, e);
 	if (rc == 0)

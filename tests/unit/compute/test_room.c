@@ -523,6 +523,53 @@ static void test_cpu_models_that_are_not_known_refuse_nothing(void **state)
 	}
 }
 
+/* ---- NUMA nodes ---- */
+
+/* Two nodes of two CPUs and 2 GiB each. */
+static void set_nodes(struct host_fixture *f, int host)
+{
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "UPDATE host SET facts = '{\"cpu\":{\"numa_nodes\":["
+	        "{\"id\":0,\"memory_bytes\":2147483648},{\"id\":1,\"memory_bytes\":2147483648}]},"
+	        "\"host_cpus\":[{\"id\":0,\"node\":0,\"core\":0},{\"id\":1,\"node\":0,\"core\":1},"
+	        "{\"id\":2,\"node\":1,\"core\":2},{\"id\":3,\"node\":1,\"core\":3}]}' "
+	        "WHERE id = '%s'",
+	        id_of('a', host));
+	fixture_exec(f, sql);
+}
+
+static int pin_job(struct db *db, void *arg, struct err *e)
+{
+	const int *vm = arg;
+	struct vm_spec spec = spec_of(5, 1);
+	struct room_granted granted;
+	spec.cpu.pinning = PINNING_AUTO;
+	return room_grant(db, room, id_of('b', *vm), id_of('a', 0), &spec, &granted, e);
+}
+
+static void expect_cpus(struct host_fixture *f, int vm, const char *expected)
+{
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	assert_int_equal(
+	        room_store_get(f->reader, id_of('b', vm), id_of('a', 0), &row, &found, &f->e), 0);
+	assert_true(found);
+	assert_non_null(strstr(row.cpus, expected));
+}
+
+static void test_memory_that_pinned_vms_hold_sends_the_next_to_another_node(void **state)
+{
+	struct host_fixture *f = *state;
+	add_host(f, 0, 4 * GIB);
+	set_nodes(f, 0);
+	for (int vm = 0; vm < 2; vm++) {
+		add_vm(f, vm, 0);
+		assert_int_equal(writer_run(f->writer, pin_job, &vm, &f->e), 0);
+	}
+	expect_cpus(f, 0, "\"nodes\":\"0\"");
+	expect_cpus(f, 1, "\"nodes\":\"1\"");
+}
+
 /* ---- busy hosts ---- */
 
 static struct host_stats use_of(int64_t busy_s, int64_t idle_s)
@@ -629,6 +676,7 @@ int main(void)
 	        WITH_ROOM(test_a_host_that_answers_again_is_preferred),
 	        WITH_ROOM(test_a_named_cpu_model_is_placed_where_the_host_can_give_it),
 	        WITH_ROOM(test_cpu_models_that_are_not_known_refuse_nothing),
+	        WITH_ROOM(test_memory_that_pinned_vms_hold_sends_the_next_to_another_node),
 	        WITH_ROOM(test_a_busy_host_is_avoided_by_readers_and_writer_alike),
 	        cmocka_unit_test(test_use_is_measured_in_steps_and_forgotten_when_it_is_old),
 	};
