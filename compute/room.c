@@ -316,17 +316,17 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 
 /* ---- changing ---- */
 
-/* What a running guest can be given without a restart: CPUs up to its maximum; floor and CPU reservation at once. The
- * memory it booted with stays its until it ends. */
+/* What a running guest can be given without a restart: CPUs up to its maximum, but not to those of its own; floor, pinning
+ * and CPU reservation at once. The memory it booted with, huge pages or not, stays its until it ends. */
 static struct reservation follow_running(const struct reservation *held, const struct vm_spec *spec)
 {
 	struct reservation now = *held;
 	struct reservation wanted = room_reservation(spec, RESERVATION_RUNNING);
 	now.min_bytes = wanted.min_bytes < held->size_bytes ? wanted.min_bytes : held->size_bytes;
-	if (wanted.vcpus > held->vcpus && wanted.vcpus <= held->max_vcpus)
+	if (!held->dedicated && wanted.vcpus > held->vcpus && wanted.vcpus <= held->max_vcpus)
 		now.vcpus = wanted.vcpus;
-	if (!held->dedicated && !wanted.dedicated)
-		now.reservation_percent = wanted.reservation_percent;
+	now.dedicated = wanted.dedicated;
+	now.reservation_percent = wanted.reservation_percent;
 	return now;
 }
 
@@ -337,7 +337,29 @@ static bool grows(const struct reservation *before, const struct reservation *no
 	       both.booked_bytes > before->booked_bytes ||
 	       both.overhead_bytes > before->overhead_bytes || both.vcpus > before->vcpus ||
 	       both.max_vcpus > before->max_vcpus ||
-	       both.reservation_percent > before->reservation_percent;
+	       both.reservation_percent > before->reservation_percent ||
+	       now->dedicated != before->dedicated;
+}
+
+/* The CPUs follow. When it is insisted and others own them meanwhile, it floats until its next start. */
+static int change_cpus(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
+        enum room_insist insist, struct room_row *row, struct err *e)
+{
+	int rc = room_cpus_change(db, host, spec, row, e);
+	if (insist == ROOM_ASK || (rc != ERR_NO_CAPACITY && rc != ERR_UNPROCESSABLE))
+		return rc;
+	err_clear(e);
+	return 0;
+}
+
+/* While it starts, it may come to have either configuration. */
+static struct reservation follow_starting(
+        const struct reservation *held, const struct vm_spec *spec)
+{
+	const struct reservation asked = room_reservation(spec, RESERVATION_STARTING);
+	struct reservation both = cover(held, &asked);
+	both.dedicated = held->dedicated || asked.dedicated;
+	return both;
 }
 
 /* Whether the host could ever hold it, were it empty. */
@@ -368,10 +390,11 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 	if (rc < 0 || !found)
 		return rc;
 	const struct reservation before = row.held;
-	const struct reservation asked = room_reservation(spec, RESERVATION_STARTING);
-	row.held = before.state == RESERVATION_STARTING ? cover(&before, &asked)
+	row.held = before.state == RESERVATION_STARTING ? follow_starting(&before, spec)
 	                                                : follow_running(&before, spec);
 	if (insist == ROOM_ASK && grows(&before, &row.held))
 		rc = admission_admit(room->decide.inventory, host, &row.held, vm_id, NULL, e);
+	if (rc == 0)
+		rc = change_cpus(db, host, spec, insist, &row, e);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }

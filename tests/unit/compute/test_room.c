@@ -570,6 +570,121 @@ static void test_memory_that_pinned_vms_hold_sends_the_next_to_another_node(void
 	expect_cpus(f, 1, "\"nodes\":\"1\"");
 }
 
+/* ---- pinning and huge pages of a running VM ---- */
+
+struct change_job {
+	int vm;
+	struct vm_spec spec;
+	enum room_insist insist;
+};
+
+static int change_job(struct db *db, void *arg, struct err *e)
+{
+	const struct change_job *job = arg;
+	return room_change(
+	        db, room, id_of('b', job->vm), id_of('a', 0), &job->spec, job->insist, e);
+}
+
+static int run_job_of_vm(struct db *db, void *arg, struct err *e)
+{
+	const int *vm = arg;
+	const struct room_seen seen = {
+	        .vm_id = id_of('b', *vm),
+	        .host_id = id_of('a', 0),
+	        .has_process = true,
+	        .vcpus = 1,
+	        .memory_bytes = GIB / 4,
+	};
+	return room_observe(db, &seen, e);
+}
+
+static void run_vm(struct host_fixture *f, int vm)
+{
+	add_vm(f, vm, 0);
+	assert_int_equal(writer_run(f->writer, run_job_of_vm, &vm, &f->e), 0);
+}
+
+static int change_pinning(struct host_fixture *f, int vm, enum vm_pinning pinning)
+{
+	struct change_job job = {.vm = vm, .spec = spec_of(1, 1)};
+	job.spec.cpu.pinning = pinning;
+	return writer_run(f->writer, change_job, &job, &f->e);
+}
+
+static bool is_dedicated(struct host_fixture *f, int vm)
+{
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	assert_int_equal(
+	        room_store_get(f->reader, id_of('b', vm), id_of('a', 0), &row, &found, &f->e), 0);
+	assert_true(found);
+	return row.held.dedicated;
+}
+
+static void test_pinning_of_a_running_vm_is_admitted_or_refused_with_the_arithmetic(void **state)
+{
+	struct host_fixture *f = *state;
+	add_host(f, 0, 4 * GIB); /* four CPUs, of which one stays shared */
+	set_nodes(f, 0);
+	for (int vm = 0; vm < 4; vm++)
+		run_vm(f, vm);
+	for (int vm = 0; vm < 3; vm++)
+		assert_int_equal(change_pinning(f, vm, PINNING_DEDICATED), 0);
+	assert_true(is_dedicated(f, 2));
+	assert_true(change_pinning(f, 3, PINNING_DEDICATED) < 0);
+	assert_non_null(strstr(f->e.numbers, "dedicated"));
+	assert_false(is_dedicated(f, 3));
+	assert_int_equal(change_pinning(f, 0, PINNING_NONE), 0);
+	assert_false(is_dedicated(f, 0));
+	expect_cpus(f, 0, "\"nodes\":\"\"");
+	assert_int_equal(change_pinning(f, 3, PINNING_DEDICATED), 0);
+	assert_int_equal(change_pinning(f, 0, PINNING_AUTO), 0); /* where one is shared */
+	expect_cpus(f, 0, "\"vcpus\":[]");
+	/* Taking back what others own by now: it is written down, and the VM floats. */
+	struct change_job back = {.vm = 0, .spec = spec_of(1, 1), .insist = ROOM_INSIST};
+	back.spec.cpu.pinning = PINNING_DEDICATED;
+	assert_int_equal(writer_run(f->writer, change_job, &back, &f->e), 0);
+	assert_true(is_dedicated(f, 0));
+	bool same = false;
+	assert_int_equal(writer_run(f->writer, verify, &same, &f->e), 0);
+	assert_true(same);
+}
+
+static int hugepages_job(struct db *db, void *arg, struct err *e)
+{
+	struct room_granted granted;
+	return room_grant(db, room, id_of('b', 0), id_of('a', 0), arg, &granted, e);
+}
+
+static void test_huge_pages_of_a_running_vm_wait_for_its_next_start(void **state)
+{
+	struct host_fixture *f = *state;
+	add_host(f, 0, 4 * GIB);
+	char sql[128];
+	snprintf(sql, sizeof(sql), "UPDATE host SET facts = '{\"hugepage_bytes\":%lld}'",
+	        (long long)GIB);
+	fixture_exec(f, sql);
+	run_vm(f, 0);
+	struct change_job job = {.vm = 0, .spec = spec_of(1, 1)};
+	job.spec.memory.hugepages = true;
+	assert_int_equal(writer_run(f->writer, change_job, &job, &f->e), 0);
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	assert_int_equal(
+	        room_store_get(f->reader, id_of('b', 0), id_of('a', 0), &row, &found, &f->e), 0);
+	assert_true(found && !row.held.hugepages);
+	struct vm_spec large = spec_of(5, 1); /* more than the pages that there are */
+	large.memory.hugepages = true;
+	job.spec = large;
+	assert_int_equal(writer_run(f->writer, change_job, &job, &f->e), ERR_UNPROCESSABLE);
+	char stop[] = "DELETE FROM reservation";
+	fixture_exec(f, stop);
+	assert_int_equal(writer_run(f->writer, hugepages_job, &large, &f->e), ERR_UNPROCESSABLE);
+	struct vm_spec small = spec_of(1, 1);
+	small.memory.hugepages = true;
+	assert_int_equal(writer_run(f->writer, hugepages_job, &small, &f->e), 0);
+}
+
 /* ---- busy hosts ---- */
 
 static struct host_stats use_of(int64_t busy_s, int64_t idle_s)
@@ -625,43 +740,6 @@ static void test_a_busy_host_is_avoided_by_readers_and_writer_alike(void **state
 	assert_int_equal(busy[1], 50);
 }
 
-static void test_use_is_measured_in_steps_and_forgotten_when_it_is_old(void **state)
-{
-	(void)state;
-	struct inventory *inventory = inventory_new();
-	const struct inventory_group group = {.id = "g", .name = "g"};
-	const struct inventory_host host = {
-	        .id = "h", .name = "h", .group_id = "g", .cpu_busy_percent = -1};
-	inventory_put_group(inventory, &group);
-	assert_true(inventory_put_host(inventory, &host));
-	const struct {
-		int64_t at_ms, busy_s, idle_s, expected;
-	} steps[] = {
-	        {1000, 100, 100, -1},
-	        {6000, 105, 100, -1}, /* too early */
-	        {11000, 103, 107, 30},
-	        {21000, 106, 113, 30}, /* 33 % */
-	        {31000, 110, 119, 40},
-	        {41000, 1, 1, -1}, /* started anew */
-	        {51000, 6, 1, 100},
-	        {110000, -1, -1, 100}, /* not known */
-	        {111000, -1, -1, -1},  /* too old */
-	        {121000, 16, 11, -1},
-	        {131000, 16, 21, 0},
-	};
-	struct room_busy *busy = room_busy_new();
-	int64_t version = 0;
-	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-		struct host_stats stats = use_of(steps[i].busy_s, steps[i].idle_s);
-		room_busy_note(busy, "h", &stats, steps[i].at_ms);
-		room_busy_apply(busy, &version, inventory, steps[i].at_ms);
-		assert_int_equal(
-		        inventory_host(inventory, "h")->cpu_busy_percent, steps[i].expected);
-	}
-	room_busy_free(busy);
-	inventory_free(inventory);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -677,8 +755,9 @@ int main(void)
 	        WITH_ROOM(test_a_named_cpu_model_is_placed_where_the_host_can_give_it),
 	        WITH_ROOM(test_cpu_models_that_are_not_known_refuse_nothing),
 	        WITH_ROOM(test_memory_that_pinned_vms_hold_sends_the_next_to_another_node),
+	        WITH_ROOM(test_pinning_of_a_running_vm_is_admitted_or_refused_with_the_arithmetic),
+	        WITH_ROOM(test_huge_pages_of_a_running_vm_wait_for_its_next_start),
 	        WITH_ROOM(test_a_busy_host_is_avoided_by_readers_and_writer_alike),
-	        cmocka_unit_test(test_use_is_measured_in_steps_and_forgotten_when_it_is_old),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
