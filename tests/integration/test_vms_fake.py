@@ -21,6 +21,7 @@ def test_lifecycle_shows_the_power_that_was_seen(fake):
         vm = api.get("/vms/a")
         assert vm["power"] == power, (verb, vm)
         assert vm["power_since"]
+    assert "noise" in api.get("/vms/a/stats")
     api.act("DELETE", "/vms/a?delete_disks=true")
     assert api.request("GET", "/vms/a").status == 404
 
