@@ -5,8 +5,8 @@
 extern const struct route_table events_routes, host_balloon_routes, host_groups_routes,
         hosts_routes, operations_routes, pools_routes, snapshot_groups_routes,
         snapshot_policies_routes, snapshots_routes, system_routes, tokens_routes, vm_disks_routes,
-        vms_routes, volumes_routes, volume_content_routes, images_routes, image_vms_routes,
-        quotas_routes, placements_routes;
+        vms_routes, vm_stats_routes, volumes_routes, volume_content_routes, images_routes,
+        image_vms_routes, quotas_routes, placements_routes;
 
 const struct route_table *const route_tables[] = {
         &system_routes,
@@ -16,6 +16,7 @@ const struct route_table *const route_tables[] = {
         &quotas_routes,
         &placements_routes,
         &vms_routes,
+        &vm_stats_routes,
         &snapshots_routes,
         &snapshot_groups_routes,
         &snapshot_policies_routes,

@@ -27,7 +27,6 @@ static int vm_verb_resume(struct request *rq, struct reply *reply, struct err *e
 static int vm_verb_suspend(struct request *rq, struct reply *reply, struct err *e);
 static int vm_verb_rename(struct request *rq, struct reply *reply, struct err *e);
 static int vm_verb_adopt(struct request *rq, struct reply *reply, struct err *e);
-static int vm_stats(struct request *rq, struct reply *reply, struct err *e);
 static int vm_console_log(struct request *rq, struct reply *reply, struct err *e);
 
 static const struct filter_column columns[] = {
@@ -230,15 +229,6 @@ static const struct route routes[] = {
                 .summary = "Take a foreign domain under management as it is",
                 .handler = vm_verb_adopt},
         {.method = "GET",
-                .path = "/vms/{vm}/stats",
-                .permission = "vm.read",
-                .mode = ROUTE_READ,
-                .errors = read_errors,
-                .status = 200,
-                .id = "vm_stats",
-                .summary = "Newest counters of a running VM",
-                .handler = vm_stats},
-        {.method = "GET",
                 .path = "/vms/{vm}/console/log",
                 .permission = "vm.console",
                 .mode = ROUTE_READ,
@@ -298,47 +288,6 @@ static int vm_get(struct request *rq, struct reply *reply, struct err *e)
 	if (rc == 0)
 		reply_vm(reply, &row);
 	return rc;
-}
-
-static void add_counter(struct json_writer *w, const char *key, int64_t value)
-{
-	json_key(w, key);
-	if (value >= 0)
-		json_put_int(w, value);
-	else
-		json_put_null(w);
-}
-
-static int vm_stats(struct request *rq, struct reply *reply, struct err *e)
-{
-	struct vm_row row CLEANUP(vm_row_done) = {0};
-	int rc = vm_store_get(rq->db, rq->params[0], &row, e);
-	if (rc < 0)
-		return rc;
-	struct domain_stats s;
-	int64_t at_ms = 0;
-	struct json_writer *w = &reply->body;
-	json_object_begin(w);
-	if (vms_get_stats(rq->app->vms, row.id, &s, &at_ms)) {
-		json_member_time(w, "at", at_ms);
-		add_counter(w, "cpu_time_ns", s.cpu_time_ns);
-		add_counter(w, "vcpu_delay_ns", s.vcpu_delay_ns);
-		add_counter(w, "vcpus", s.vcpus_current);
-		add_counter(w, "memory_current_bytes", s.balloon_current_bytes);
-		add_counter(w, "memory_usable_bytes", s.balloon_usable_bytes);
-		add_counter(w, "memory_unused_bytes", s.balloon_unused_bytes);
-		add_counter(w, "memory_rss_bytes", s.balloon_rss_bytes);
-		add_counter(w, "major_faults", s.balloon_major_faults);
-		add_counter(w, "swap_in_bytes", s.balloon_swap_in_bytes);
-		add_counter(w, "disk_read_bytes", s.block_read_bytes);
-		add_counter(w, "disk_write_bytes", s.block_write_bytes);
-		add_counter(w, "net_receive_bytes", s.net_rx_bytes);
-		add_counter(w, "net_transmit_bytes", s.net_tx_bytes);
-	} else {
-		json_member_time(w, "at", 0);
-	}
-	json_object_end(w);
-	return 0;
 }
 
 static int vm_console_log(struct request *rq, struct reply *reply, struct err *e)

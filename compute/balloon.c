@@ -295,6 +295,7 @@ struct balloons *balloons_new(const struct balloons_config *config)
 	all->views = map_new();
 	all->currents = map_new();
 	all->noises = map_new();
+	all->noise_views = map_new();
 	pthread_mutex_init(&all->lock, NULL);
 	change_feed_listen((struct change_listener){.wake = wake, .arg = all});
 	submit_changes(all, /* is_first= */ true);
@@ -331,6 +332,7 @@ void balloons_free(struct balloons *all)
 	while (map_next(all->currents, &cursor, NULL, &value))
 		free(value);
 	balloon_noise_free_all(all);
+	balloon_noise_views_free(all);
 	map_free(all->sites);
 	map_free(all->views);
 	map_free(all->currents);

@@ -67,5 +67,9 @@ void balloons_encode(struct balloons *all, const struct host_row *host, struct j
 void balloons_hear_stats(
         struct balloons *all, const char *host_id, const struct domain_stats_list *list);
 
+extern const struct field_table balloon_noise_table; /* `noise` of GET /vms/{vm}/stats */
+/* Writes the newest verdict on the VM's neighbours, or null. Any thread. */
+void balloons_encode_noise(struct balloons *all, const char *vm_id, struct json_writer *w);
+
 /* What the guest has now, as the newest plan saw it; false: not known. */
 bool balloons_get_current(struct balloons *all, const char *vm_id, int64_t *ret_bytes);

@@ -141,12 +141,13 @@ struct balloons {
 	struct map *sites;                /* host id -> struct balloon_site (owned) */
 	struct loop_timer *changes_timer; /* owned; a wake of the change feed is being coalesced */
 	bool is_reading_changes, is_stopped;
-	int64_t seen_seq;      /* the writer thread's, while is_reading_changes */
-	_Atomic bool is_woken; /* a wake is on its way to the loop */
-	pthread_mutex_t lock;  /* guards `views`; a leaf */
-	struct map *views;     /* host id -> struct balloon_view (a reference each) */
-	struct map *noises;    /* host id -> struct noise_site (owned) */
-	struct map *currents;  /* under lock: vm id -> int64_t (owned) */
+	int64_t seen_seq;        /* the writer thread's, while is_reading_changes */
+	_Atomic bool is_woken;   /* a wake is on its way to the loop */
+	pthread_mutex_t lock;    /* guards `views`; a leaf */
+	struct map *views;       /* host id -> struct balloon_view (a reference each) */
+	struct map *noises;      /* host id -> struct noise_site (owned) */
+	struct map *noise_views; /* under lock: vm id -> struct balloon_noise_view (owned) */
+	struct map *currents;    /* under lock: vm id -> int64_t (owned) */
 };
 
 /* One cycle of one host, while it is carried out. */
@@ -232,6 +233,17 @@ void balloon_room_forget_all(struct balloon_site *site);
 
 /* balloon_noise.c */
 void balloon_noise_free_all(struct balloons *all);
+
+/* balloon_noise_view.c: who keeps a guest from computing, as answered. */
+struct balloon_noise_view {
+	bool suffers, has_delay, has_used, has_cause;
+	double delay_percent, used_cpus, fair_cpus, cause_used_cpus, cause_fair_cpus;
+	char *cause_id, *cause; /* NULL: no single guest is the cause */
+};
+/* The texts are copied. `view` NULL: nothing is known any more. */
+void balloon_noise_publish(
+        struct balloons *all, const char *vm_id, const struct balloon_noise_view *view);
+void balloon_noise_views_free(struct balloons *all);
 
 /* balloon_view.c */
 void balloon_round_publish(struct balloon_round *round);

@@ -109,7 +109,7 @@ static void hear_one(struct hearing *hearing, struct noise_site *noise,
 	guest->round = noise->round;
 }
 
-static void drop_gone(struct noise_site *noise)
+static void drop_gone(struct balloons *all, struct noise_site *noise)
 {
 	size_t cursor = 0;
 	const char *id;
@@ -118,6 +118,7 @@ static void drop_gone(struct noise_site *noise)
 		struct noise_guest *guest = value;
 		if (guest->round == noise->round)
 			continue;
+		balloon_noise_publish(all, id, NULL);
 		map_remove(noise->guests, id);
 		free(guest);
 	}
@@ -149,6 +150,28 @@ static void note_noise(const struct hearing *hearing, size_t i, struct balloon_r
 	json_object_end(&w);
 	balloon_record_event(record, "vm", "noisy_neighbour", hearing->members[i]->id,
 	        hearing->members[i]->name, &w);
+}
+
+static void publish(struct balloons *all, const struct hearing *hearing, size_t i)
+{
+	const struct noise_verdict *verdict = &hearing->verdicts[i];
+	struct balloon_noise_view view = {
+	        .suffers = verdict->suffers,
+	        .has_delay = verdict->delay_percent >= 0,
+	        .delay_percent = verdict->delay_percent,
+	        .has_used = hearing->vms[i].run_cpus >= 0,
+	        .used_cpus = hearing->vms[i].run_cpus,
+	        .fair_cpus = verdict->fair_cpus,
+	};
+	if (verdict->cause >= 0) {
+		const struct balloon_member *cause = hearing->members[verdict->cause];
+		view.has_cause = true;
+		view.cause_id = (char *)cause->id;
+		view.cause = cause->name;
+		view.cause_used_cpus = hearing->vms[verdict->cause].run_cpus;
+		view.cause_fair_cpus = hearing->verdicts[verdict->cause].fair_cpus;
+	}
+	balloon_noise_publish(all, hearing->members[i]->id, &view);
 }
 
 static void note_all(struct balloon_site *site, const struct hearing *hearing)
@@ -184,7 +207,9 @@ void balloons_hear_stats(
 		if (m)
 			hear_one(&hearing, noise, m, &list->items[i]);
 	}
-	drop_gone(noise);
+	drop_gone(all, noise);
 	noise_judge(hearing.vms, hearing.n, facts->threads, hearing.verdicts);
 	note_all(site, &hearing);
+	for (size_t i = 0; i < hearing.n; i++)
+		publish(all, &hearing, i);
 }

@@ -25,6 +25,7 @@ static struct arch_facts copy_arch(const struct arch_facts *arch)
 	copy.emulator = xstrdup(arch->emulator);
 	copy.default_machine = xstrdup(arch->default_machine);
 	copy.machines = copy_texts(arch->machines);
+	copy.cpu_models = copy_texts(arch->cpu_models);
 	return copy;
 }
 

@@ -22,10 +22,29 @@ const char *host_choose_domain_type(
 	return host_facts_can_use_kvm(facts, architecture) ? "kvm" : "qemu";
 }
 
-/* Not answered: what room_load.c reads of each thread, and of huge pages. */
+/* By architecture; none for one whose models are not known. */
+static void store_cpu_models(const struct host_facts *facts, struct json_writer *w)
+{
+	json_key(w, "cpu_models");
+	json_object_begin(w);
+	for (size_t i = 0; i < facts->n_archs; i++) {
+		const struct arch_facts *arch = &facts->archs[i];
+		if (!arch->cpu_models)
+			continue;
+		json_key(w, arch->name);
+		json_array_begin(w);
+		for (char **model = arch->cpu_models; *model; model++)
+			json_put_string(w, *model);
+		json_array_end(w);
+	}
+	json_object_end(w);
+}
+
+/* Not answered: what room_load.c reads of each thread, of CPU models and of huge pages. */
 static void store_topology(const struct host_facts *facts, struct json_writer *w)
 {
 	json_member_string(w, "cpu_baseline", facts->cpu_baseline);
+	store_cpu_models(facts, w);
 	json_key(w, "host_cpus");
 	json_array_begin(w);
 	for (size_t i = 0; i < facts->n_host_cpus; i++) {

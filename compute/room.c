@@ -16,6 +16,7 @@
 #include "db/change_feed.h"
 
 struct room {
+	struct room_busy *busy;   /* owned */
 	struct room_cache decide; /* the writer's */
 	struct placement places;  /* the writer's: its memory is used again */
 	/* Locks: view_lock before marks_lock; the writer takes only the latter, never across SQL. */
@@ -91,6 +92,7 @@ static void on_change(void *arg, struct db *db, const char *kind, const char *ob
 struct room *room_new(void)
 {
 	struct room *room = xcalloc(1, sizeof(*room));
+	room->busy = room->decide.busy = room->view.busy = room_busy_new();
 	pthread_mutex_init(&room->view_lock, NULL);
 	pthread_mutex_init(&room->marks_lock, NULL);
 	change_feed_watch((struct change_watcher){.saw = on_change, .arg = room});
@@ -105,9 +107,15 @@ void room_free(struct room *room)
 	room_cache_done(&room->decide);
 	room_cache_done(&room->view);
 	room_marks_done(&room->view_marks);
+	room_busy_free(room->busy);
 	pthread_mutex_destroy(&room->view_lock);
 	pthread_mutex_destroy(&room->marks_lock);
 	free(room);
+}
+
+struct room_busy *room_busy(struct room *room)
+{
+	return room->busy;
 }
 
 int room_warm(struct db *db, void *room, struct err *e)
@@ -326,8 +334,9 @@ static int find_growth(struct db *db, const struct room_row *row, const struct v
 	return rc;
 }
 
-/* What a running guest can be given without a restart: CPUs up to its maximum, memory that it grows by; floor and CPU
- * reservation at once. The memory it has, or may have, stays its until it ends. */
+/* What a running guest can be given without a restart: CPUs up to its maximum, but not to those of its own; memory that it
+ * grows by; floor, pinning and CPU reservation at once. The memory it has, or may have, huge pages or not, stays its until
+ * it ends. */
 static struct reservation follow_running(
         const struct reservation *held, const struct vm_spec *spec, int64_t grown_bytes)
 {
@@ -336,10 +345,10 @@ static struct reservation follow_running(
 	now.size_bytes = larger(held->size_bytes, grown_bytes);
 	now.booked_bytes = larger(held->booked_bytes, grown_bytes);
 	now.min_bytes = wanted.min_bytes < now.size_bytes ? wanted.min_bytes : now.size_bytes;
-	if (wanted.vcpus > held->vcpus && wanted.vcpus <= held->max_vcpus)
+	if (!held->dedicated && wanted.vcpus > held->vcpus && wanted.vcpus <= held->max_vcpus)
 		now.vcpus = wanted.vcpus;
-	if (!held->dedicated && !wanted.dedicated)
-		now.reservation_percent = wanted.reservation_percent;
+	now.dedicated = wanted.dedicated;
+	now.reservation_percent = wanted.reservation_percent;
 	return now;
 }
 
@@ -350,7 +359,29 @@ static bool grows(const struct reservation *before, const struct reservation *no
 	       both.booked_bytes > before->booked_bytes ||
 	       both.overhead_bytes > before->overhead_bytes || both.vcpus > before->vcpus ||
 	       both.max_vcpus > before->max_vcpus ||
-	       both.reservation_percent > before->reservation_percent;
+	       both.reservation_percent > before->reservation_percent ||
+	       now->dedicated != before->dedicated;
+}
+
+/* The CPUs follow. When it is insisted and others own them meanwhile, it floats until its next start. */
+static int change_cpus(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
+        enum room_insist insist, struct room_row *row, struct err *e)
+{
+	int rc = room_cpus_change(db, host, spec, row, e);
+	if (insist == ROOM_ASK || (rc != ERR_NO_CAPACITY && rc != ERR_UNPROCESSABLE))
+		return rc;
+	err_clear(e);
+	return 0;
+}
+
+/* While it starts, it may come to have either configuration. */
+static struct reservation follow_starting(
+        const struct reservation *held, const struct vm_spec *spec)
+{
+	const struct reservation asked = room_reservation(spec, RESERVATION_STARTING);
+	struct reservation both = cover(held, &asked);
+	both.dedicated = held->dedicated || asked.dedicated;
+	return both;
 }
 
 /* Whether the host could ever hold it, were it empty. */
@@ -402,9 +433,8 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 	if (rc < 0 || !found)
 		return rc;
 	const struct reservation before = row.held;
-	const struct reservation asked = room_reservation(spec, RESERVATION_STARTING);
 	if (before.state == RESERVATION_STARTING) {
-		row.held = cover(&before, &asked);
+		row.held = follow_starting(&before, spec);
 	} else {
 		int64_t grown_bytes = 0;
 		rc = find_growth(db, &row, spec, &grown_bytes, e);
@@ -412,5 +442,7 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 	}
 	if (rc == 0 && insist == ROOM_ASK && grows(&before, &row.held))
 		rc = admit_growth(room, host, &before, &row.held, vm_id, e);
+	if (rc == 0)
+		rc = change_cpus(db, host, spec, insist, &row, e);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }

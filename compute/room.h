@@ -19,11 +19,15 @@
 #include "scheduler/inventory.h"
 
 struct room;
+struct room_busy;
 
 /* Watches the change feed: before the writer has work, after change_feed_reset. */
 struct room *room_new(void);
 /* After the writer has stopped and the change feed was reset. Accepts NULL. */
 void room_free(struct room *room);
+
+/* How busy the hosts are; any thread, as long as the room lives. */
+struct room_busy *room_busy(struct room *room);
 
 /* A writer job (`room` is the room): reads what decisions are made from, so that the first one need not. */
 int room_warm(struct db *db, void *room, struct err *e);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/vec.h"
 #include "compute/host_group_store.h"
 #include "compute/host_store.h"
@@ -216,7 +217,12 @@ void room_cache_done(struct room_cache *cache)
 int room_cache_refresh(struct room_cache *cache, struct db *db, struct err *e)
 {
 	bool all = !cache->inventory || cache->marks.all;
+	if (all || cache->marks.sets[ROOM_MARK_HOST])
+		cache->busy_version = 0; /* a host that is read again is not known to be busy */
 	int rc = all ? read_all(cache, db, e) : read_marked(cache, db, e);
+	if (rc == 0 && cache->busy)
+		room_busy_apply(
+		        cache->busy, &cache->busy_version, cache->inventory, clock_now_ms());
 	room_marks_done(&cache->marks);
 	cache->marks.all = rc < 0;
 	return rc;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/map.h"
+#include "compute/room_busy.h"
 #include "db/db.h"
 #include "scheduler/inventory.h"
 
@@ -24,6 +25,8 @@ void room_marks_add(struct room_marks *marks, enum room_mark what, const char *i
 struct room_cache {
 	struct inventory *inventory; /* owned; NULL: not read yet */
 	struct room_marks marks;
+	struct room_busy *busy; /* borrowed; NULL: how busy hosts are is not known */
+	int64_t busy_version;   /* of what the inventory has of it; 0: nothing */
 };
 void room_cache_done(struct room_cache *cache);
 /* Whether both say the same of every host and VM. */

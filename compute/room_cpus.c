@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Choosing and keeping a VM's CPU sets: {"cpus":"0-3","vcpus":[0,2],"emulator":"4-7","nodes":"0"};
- * `vcpus` has the CPU of each vCPU of a dedicated VM, and is empty for one that floats. */
+ * `vcpus` has the CPU of each vCPU of a dedicated VM, and is empty for one that floats; `nodes` is empty for one that was
+ * pinned when it started and is no more. */
 #include "compute/room_cpus.h"
 
 #include <stdlib.h>
@@ -60,33 +61,108 @@ bool room_cpus_parse(const char *text, struct cpu_layout *ret_layout)
 	return true;
 }
 
-static void add_dedicated(void *arg, const char *cpus)
+/* What the other pinned VMs of a host hold. */
+struct others {
+	const struct cpu_topology *topology;
+	struct cpu_set dedicated;
+	int64_t *node_memory; /* owned; bytes by index of the node */
+};
+
+static void cleanup_others(struct others *others)
 {
+	free(others->node_memory);
+}
+
+/* A VM of several nodes has its memory in equal parts. */
+static void add_memory(struct others *others, const struct cpu_set *nodes, int64_t size_bytes)
+{
+	int n = cpu_set_count(nodes);
+	for (size_t i = 0; i < others->topology->n_nodes; i++)
+		if (cpu_set_has(nodes, others->topology->nodes[i].id))
+			others->node_memory[i] += size_bytes / n;
+}
+
+static void add_other(void *arg, const char *cpus, int64_t size_bytes)
+{
+	struct others *others = arg;
 	struct cpu_layout layout = {0};
-	if (room_cpus_parse(cpus, &layout) && layout.vcpus > 0)
-		cpu_set_merge(arg, &layout.cpus);
+	if (!room_cpus_parse(cpus, &layout))
+		return;
+	add_memory(others, &layout.nodes, size_bytes);
+	if (layout.vcpus > 0)
+		cpu_set_merge(&others->dedicated, &layout.cpus);
+}
+
+static int find_others(
+        struct db *db, const struct room_row *row, struct others *others, struct err *e)
+{
+	others->node_memory = xcalloc(others->topology->n_nodes + 1, sizeof(*others->node_memory));
+	return room_store_each_cpus(db, row->host_id, row->vm_id, add_other, others, e);
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
 }
 
 int room_cpus_choose(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
         struct room_row *row, struct err *e)
 {
 	struct cpu_layout layout = {0};
+	struct others others CLEANUP(cleanup_others) = {.topology = &host->topology};
 	struct cpu_layout_request request = {
 	        .pinning = (enum cpu_pinning)spec->cpu.pinning,
-	        .vcpus = spec->cpu.has_max ? spec->cpu.max : spec->cpu.count,
+	        .vcpus = larger(
+	                row->held.vcpus, spec->cpu.has_max ? spec->cpu.max : spec->cpu.count),
 	        .memory_bytes = spec->memory.size_bytes,
 	        .shared_min = 1,
 	};
 	free(TAKE(row->cpus));
 	if (spec->cpu.pinning == PINNING_NONE || host->topology.n_nodes == 0)
 		return 0;
-	int rc = room_store_each_cpus(
-	        db, row->host_id, row->vm_id, add_dedicated, &request.dedicated, e);
+	int rc = find_others(db, row, &others, e);
+	request.dedicated = others.dedicated;
+	request.node_memory = others.node_memory;
 	if (rc == 0)
 		rc = cpu_layout_choose(&host->topology, &request, &layout, e);
 	if (rc == 0)
 		row->cpus = room_cpus_format(&layout, spec->cpu.pinning == PINNING_DEDICATED);
 	return rc;
+}
+
+/* A process that was pinned has to be told where else it may run: on all CPUs that nobody owns, of no node. */
+static int float_again(
+        struct db *db, const struct inventory_host *host, struct room_row *row, struct err *e)
+{
+	struct cpu_layout layout = {.is_pinned = true};
+	struct others others CLEANUP(cleanup_others) = {.topology = &host->topology};
+	int rc = find_others(db, row, &others, e);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < host->topology.n_nodes; i++) {
+		const struct cpu_node *node = &host->topology.nodes[i];
+		for (size_t j = 0; j < node->n_cpus; j++)
+			cpu_set_add(&layout.cpus, node->cpus[j].id);
+	}
+	cpu_set_subtract(&layout.cpus, &others.dedicated);
+	layout.emulator = layout.cpus;
+	free(row->cpus);
+	row->cpus = room_cpus_format(&layout, /* is_dedicated= */ false);
+	return 0;
+}
+
+int room_cpus_change(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
+        struct room_row *row, struct err *e)
+{
+	struct cpu_layout now = {0};
+	bool is_pinned = room_cpus_parse(row->cpus, &now);
+	enum vm_pinning has = PINNING_NONE;
+	if (is_pinned && cpu_set_count(&now.nodes) > 0)
+		has = now.vcpus > 0 ? PINNING_DEDICATED : PINNING_AUTO;
+	if (has == (enum vm_pinning)spec->cpu.pinning)
+		return 0;
+	return spec->cpu.pinning == PINNING_NONE ? float_again(db, host, row, e)
+	                                         : room_cpus_choose(db, host, spec, row, e);
 }
 
 static char *set_text(const struct cpu_set *set)

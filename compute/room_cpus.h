@@ -10,6 +10,10 @@
 /* Sets row->cpus as spec.cpu.pinning asks (NULL: not pinned). ERR_NO_CAPACITY, ERR_UNPROCESSABLE. Writer. */
 int room_cpus_choose(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
         struct room_row *row, struct err *e);
+/* Likewise for a VM that runs, or is about to: another pinning than it has now moves it, none lets it float; the same
+ * leaves it where it is. */
+int room_cpus_change(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
+        struct room_row *row, struct err *e);
 /* The stored form (NULL: not pinned; caller frees), and back: false for what it is not, `vcpus` 0 for one that floats. Pure. */
 char *room_cpus_format(const struct cpu_layout *layout, bool is_dedicated);
 bool room_cpus_parse(const char *text, struct cpu_layout *ret_layout);

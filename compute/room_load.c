@@ -102,6 +102,8 @@ struct load {
 
 static void cleanup_load(struct load *load)
 {
+	VEC_FOR_EACH (&load->architectures, architecture)
+		free(architecture->cpu_models.items); /* the texts are the facts' */
 	VEC_FOR_EACH (&load->nodes, node)
 		free(node->cpus);
 	VEC_DONE(&load->nodes);
@@ -142,6 +144,26 @@ static bool is_architecture_known(const struct load *load)
 	       json_array_size(json_object_get(load->facts, "architectures")) > 0;
 }
 
+/* Which models a guest can get was asked for the accelerator that the host offers. With another one that its setting
+ * names nothing is known. The texts are borrowed from `facts`. */
+static struct field_strings cpu_models(
+        const json_t *facts, const struct inventory_architecture *architecture, bool has_kvm)
+{
+	struct field_strings models = {0};
+	const json_t *list =
+	        json_object_get(json_object_get(facts, "cpu_models"), architecture->name);
+	const json_t *model;
+	size_t i;
+	if (json_array_size(list) == 0 || (architecture->accelerator == PLACEMENT_KVM) != has_kvm)
+		return models;
+	models.items = xcalloc(json_array_size(list), sizeof(char *));
+	json_array_foreach(list, i, model)
+	{
+		models.items[models.len++] = (char *)json_string_value(model);
+	}
+	return models;
+}
+
 static void add_architectures(struct load *load, const struct host_row *row)
 {
 	json_t *item;
@@ -151,13 +173,14 @@ static void add_architectures(struct load *load, const struct host_row *row)
 	json_array_foreach(json_object_get(load->facts, "architectures"), i, item)
 	{
 		const char *name = json_string_value(json_object_get(item, "name"));
-		const struct inventory_architecture architecture = {
+		bool has_kvm = json_is_true(json_object_get(item, "kvm"));
+		struct inventory_architecture architecture = {
 		        .name = name,
-		        .accelerator = accelerator_of(
-		                row, load->facts, name, json_is_true(json_object_get(item, "kvm"))),
+		        .accelerator = accelerator_of(row, load->facts, name, has_kvm),
 		        .has_uefi = json_is_true(json_object_get(item, "uefi")),
 		        .has_secure_boot = json_is_true(json_object_get(item, "secure_boot")),
 		};
+		architecture.cpu_models = cpu_models(load->facts, &architecture, has_kvm);
 		VEC_PUSH(&load->architectures, architecture);
 	}
 }

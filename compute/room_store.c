@@ -121,10 +121,11 @@ int room_store_has_giver(struct db *db, const char *vm_id, bool *ret_has, struct
 }
 
 SQL(reservation_cpus, 0,
-        "SELECT cpus FROM reservation WHERE host_id = ? AND vm_id <> ? AND cpus IS NOT NULL");
+        "SELECT cpus, size_bytes FROM reservation WHERE host_id = ? AND vm_id <> ? AND cpus IS NOT "
+        "NULL");
 
 int room_store_each_cpus(struct db *db, const char *host_id, const char *but_vm_id,
-        void (*each)(void *arg, const char *cpus), void *arg, struct err *e)
+        void (*each)(void *arg, const char *cpus, int64_t size_bytes), void *arg, struct err *e)
 {
 	struct statement *s CLEANUP(statement_done) = NULL;
 	int rc = db_query(
@@ -132,7 +133,7 @@ int room_store_each_cpus(struct db *db, const char *host_id, const char *but_vm_
 	if (rc < 0)
 		return rc;
 	while ((rc = statement_step(s, e)) == 1)
-		each(arg, statement_text(s, 0));
+		each(arg, statement_text(s, 0), statement_int(s, 1));
 	return rc;
 }
 

@@ -26,9 +26,9 @@ int room_store_put(struct db *db, const struct room_row *row, struct err *e);
 int room_store_delete(struct db *db, const char *vm_id, const char *host_id, struct err *e);
 /* Whether an unfinished operation may give the VM a process. */
 int room_store_has_giver(struct db *db, const char *vm_id, bool *ret_has, struct err *e);
-/* `cpus` of all other VMs on the host that are pinned. */
+/* `cpus` and size of all other VMs on the host that are pinned. */
 int room_store_each_cpus(struct db *db, const char *host_id, const char *but_vm_id,
-        void (*each)(void *arg, const char *cpus), void *arg, struct err *e);
+        void (*each)(void *arg, const char *cpus, int64_t size_bytes), void *arg, struct err *e);
 
 /* One entry of the inventory: a VM on its home, or where else it holds something. Borrowed for the call. */
 struct room_entry {

@@ -121,6 +121,13 @@ static void add_pools(struct room_request *request, const struct vm_spec *spec)
 	}
 }
 
+/* NULL: what any host can give. */
+static const char *named_model(const struct vm_spec *spec)
+{
+	bool is_any = str_equal(spec->cpu.model, "host") || str_equal(spec->cpu.model, "maximum");
+	return is_any ? NULL : spec->cpu.model;
+}
+
 void room_request_fill(struct room_request *request, const struct vm_spec *spec, const char *vm_id,
         enum room_scope scope)
 {
@@ -136,6 +143,7 @@ void room_request_fill(struct room_request *request, const struct vm_spec *spec,
 	add_pools(request, spec);
 	place->pools = request->pools;
 	place->architecture = spec->architecture;
+	place->cpu_baseline = named_model(spec);
 	place->needs_uefi = spec->boot.firmware == VM_FIRMWARE_UEFI;
 	place->needs_secure_boot = spec->boot.secure_boot;
 }

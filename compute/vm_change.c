@@ -15,7 +15,9 @@ static bool cpu_count_fits(const struct vm_spec *active, const struct field_chan
 {
 	int64_t most = active->cpu.has_max ? active->cpu.max : active->cpu.count;
 	int64_t wanted = json_integer_value(d->after);
-	return wanted > active->cpu.count && wanted <= most;
+	bool owns_cpus =
+	        active->cpu.pinning == PINNING_DEDICATED; /* it was given as many as it has */
+	return !owns_cpus && wanted > active->cpu.count && wanted <= most;
 }
 
 /* The balloon can take memory away and give it back up to what the guest booted with. */
@@ -82,6 +84,7 @@ static const struct rule rules[] = {
         {"/cpu/reservation_percent", CHANGE_RECORD, LIVE_NONE, NULL},
         {"/cpu/shares", CHANGE_LIVE, LIVE_CPU_TUNE, NULL},
         {"/cpu/limit_percent", CHANGE_LIVE, LIVE_CPU_TUNE, NULL},
+        {"/cpu/pinning", CHANGE_LIVE, LIVE_CPU_PINS, NULL},
         {"/cpu/count", CHANGE_LIVE, LIVE_CPU_COUNT, cpu_count_fits},
         {"/memory/size_bytes", CHANGE_LIVE, LIVE_MEMORY, memory_fits},
         {"/memory/size_bytes", CHANGE_LIVE, LIVE_MEMORY_GROW, memory_grows},

@@ -16,6 +16,7 @@ enum vm_live_action {
 	LIVE_NONE,
 	LIVE_CPU_TUNE,
 	LIVE_CPU_COUNT,
+	LIVE_CPU_PINS,
 	LIVE_MEMORY,      /* by the balloon */
 	LIVE_MEMORY_GROW, /* beyond what it booted with */
 	LIVE_DISK_LIMITS,

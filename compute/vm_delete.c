@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "compute/balloon_store.h"
 #include "compute/snapshot.h"
 #include "compute/vm_call.h"
 #include "compute/vm_disk.h"
@@ -124,6 +125,13 @@ static int forget_volumes(struct db *db, const char *id, struct err *e)
 	return rc;
 }
 
+/* One that was throttled for want of memory has nothing to be put back any more. */
+static int forget_throttle(struct db *db, const char *vm_id, struct err *e)
+{
+	char *key CLEANUP(cleanup_free) = str_format(BALLOON_THROTTLE_MARK "%s", vm_id);
+	return balloon_store_mark(db, key, NULL, e);
+}
+
 static int finish_delete(struct db *db, const struct operation *op, enum operation_state outcome,
         const struct err *error, struct err *e)
 {
@@ -137,6 +145,8 @@ static int finish_delete(struct db *db, const struct operation *op, enum operati
 		rc = json_is_true(json_object_get(operation_input(op), "delete_disks"))
 		             ? forget_volumes(db, id, e)
 		             : forget_seed(db, id, e);
+	if (rc == 0)
+		rc = forget_throttle(db, id, e);
 	if (rc == 0)
 		rc = vm_store_delete(db, id, e);
 	return rc < 0 ? rc : vm_add_change(db, "deleted", id, operation_target_name(op), e);

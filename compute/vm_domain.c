@@ -200,7 +200,7 @@ static void add_pins(struct build *b, const struct vm_plan *plan)
 	config->vcpu_pins = (const char *const *)b->pins.vcpus;
 	config->n_vcpu_pins = b->pins.n_vcpus;
 	config->emulator_pins = b->pins.emulator;
-	config->memory_nodes = b->pins.nodes;
+	config->memory_nodes = str_is_empty(b->pins.nodes) ? NULL : b->pins.nodes;
 	config->memory_policy = b->pins.is_dedicated ? "strict" : "preferred";
 }
 

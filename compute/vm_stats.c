@@ -12,6 +12,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "compute/balloon.h"
+#include "compute/room.h"
+#include "compute/room_busy.h"
 #include "compute/vm_live.h"
 #include "hypervisor/host_directory.h"
 
@@ -34,6 +36,8 @@ struct stats_call {
 	struct vms *vms;
 	char host_id[UUID_TEXT_SIZE];
 	struct domain_stats_list list;
+	bool wants_host, has_host;
+	struct host_stats host;
 };
 
 static void release_call(void *arg)
@@ -49,7 +53,11 @@ static int run_stats(
 	struct stats_call *call = arg;
 	if (!driver->get_stats)
 		return err_set(e, ERR_UNSUPPORTED, "no statistics from this host");
-	return driver->get_stats(c, STATS_ALL, &call->list, e);
+	int rc = driver->get_stats(c, STATS_ALL, &call->list, e);
+	struct err ignored = {0}; /* what a host does not say is unknown, not an error */
+	call->has_host = rc == 0 && call->wants_host && driver->get_host_stats &&
+	                 driver->get_host_stats(c, &call->host, &ignored) == 0;
+	return rc;
 }
 
 /* Entries of this host that the answer no longer has are dropped: those VMs do not run there. */
@@ -84,6 +92,12 @@ static void publish(struct vm_stats *stats, const struct stats_call *call)
 	drop_old(stats, call->host_id, now);
 }
 
+static struct room_busy *busy_of(const struct vms *vms)
+{
+	struct room *room = vms->config.services->room;
+	return room ? room_busy(room) : NULL;
+}
+
 static void on_stats(void *arg, int rc, const struct err *e)
 {
 	struct stats_call *call = arg;
@@ -95,6 +109,8 @@ static void on_stats(void *arg, int rc, const struct err *e)
 	if (rc < 0)
 		return;
 	publish(stats, call);
+	if (call->has_host)
+		room_busy_note(busy_of(call->vms), call->host_id, &call->host, clock_now_ms());
 	struct balloons *balloons = call->vms->config.services->balloons;
 	if (balloons)
 		balloons_hear_stats(balloons, call->host_id, &call->list);
@@ -103,7 +119,9 @@ static void on_stats(void *arg, int rc, const struct err *e)
 static void ask_host(struct vms *vms, const char *host_id)
 {
 	struct stats_call *call = xcalloc(1, sizeof(*call));
+	struct room_busy *busy = busy_of(vms);
 	call->vms = vms;
+	call->wants_host = busy && room_busy_is_due(busy, host_id, clock_now_ms());
 	uuid_text_copy(call->host_id, host_id);
 	map_put(vms->stats->asking, host_id, vms);
 	const struct lane_call lane_call = {

@@ -23,6 +23,7 @@
 #include "base/str.h"
 #include "compute/quota.h"
 #include "compute/room.h"
+#include "compute/room_cpus.h"
 #include "compute/vm_call.h"
 #include "compute/vm_change.h"
 #include "compute/vm_jobs.h"
@@ -101,6 +102,30 @@ static int grow_memory(struct apply *a, struct err *e)
 	return a->driver->set_memory_live(a->c, a->call->vm_id, bytes, e);
 }
 
+/* To where its reservation says. Those that are not plugged cannot be pinned. */
+static int change_pins(struct apply *a, struct err *e)
+{
+	const struct vm_call *call = a->call;
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
+	struct room_pins pins CLEANUP(room_pins_done) = {0};
+	if (!a->driver->set_cpu_pins_live)
+		return ERR_UNSUPPORTED;
+	int rc = a->driver->get_domain(a->c, call->vm_id, &info, e);
+	if (rc == 0 && info.live_xml)
+		rc = domain_xml_parse(info.live_xml, &facts, e);
+	if (rc < 0)
+		return rc;
+	room_pins_fill(call->plan.held.cpus, facts.vcpus, &pins);
+	if (pins.n_vcpus == 0)
+		return 0;
+	const struct cpu_pins live = {.vcpus = (const char *const *)pins.vcpus,
+	        .n_vcpus = pins.n_vcpus,
+	        .emulator = pins.emulator,
+	        .iothreads = pins.emulator};
+	return a->driver->set_cpu_pins_live(a->c, call->vm_id, &live, e);
+}
+
 static int apply_one(struct apply *a, const struct vm_change *change, struct err *e)
 {
 	const struct vm_spec *wanted = &a->call->plan.spec;
@@ -117,6 +142,8 @@ static int apply_one(struct apply *a, const struct vm_change *change, struct err
 		return driver->set_vcpus_live ? driver->set_vcpus_live(a->c, a->call->vm_id,
 		                                        (int)wanted->cpu.count, e)
 		                              : ERR_UNSUPPORTED;
+	case LIVE_CPU_PINS:
+		return change_pins(a, e);
 	case LIVE_MEMORY:
 		return driver->set_memory_live ? driver->set_memory_live(a->c, a->call->vm_id,
 		                                         wanted->memory.size_bytes, e)

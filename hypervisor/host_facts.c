@@ -17,13 +17,19 @@
 #include "base/vec.h"
 #include "hypervisor/xml_read.h"
 
+static void free_texts(char **texts)
+{
+	for (char **text = texts; text && *text; text++)
+		free(*text);
+	free(texts);
+}
+
 static void arch_done(struct arch_facts *a)
 {
 	free(a->emulator);
 	free(a->default_machine);
-	for (char **m = a->machines; m && *m; m++)
-		free(*m);
-	free(a->machines);
+	free_texts(a->machines);
+	free_texts(a->cpu_models);
 }
 
 void host_facts_done(struct host_facts *facts)
@@ -385,6 +391,23 @@ static bool enum_has(const xmlNode *parent, const char *name, const char *value)
 	return false;
 }
 
+/* Those of <mode name="custom">, but for what the host is sure not to have. NULL: it lists none. */
+static char **read_cpu_models(const xmlNode *root)
+{
+	VEC(char *) models = {0};
+	XML_FOR_EACH_CHILD(xml_read_child(root, "cpu"), "mode", mode)
+	{
+		if (!xml_read_attribute_is(mode, "name", "custom"))
+			continue;
+		XML_FOR_EACH_CHILD(mode, "model", model)
+		if (!xml_read_attribute_is(model, "usable", "no"))
+			VEC_PUSH(&models, xml_read_content(model));
+	}
+	if (models.len > 0)
+		VEC_PUSH(&models, NULL);
+	return models.items;
+}
+
 int host_facts_parse_domain(
         const char *domain_capabilities_xml, struct arch_facts *arch, struct err *e)
 {
@@ -400,6 +423,8 @@ int host_facts_parse_domain(
 	        arch->has_uefi && enum_has(xml_read_child(os, "loader"), "secure", "yes");
 	if (!str_is_empty(machine))
 		str_replace(&arch->default_machine, machine);
+	free_texts(arch->cpu_models);
+	arch->cpu_models = read_cpu_models(root);
 	return 0;
 }
 

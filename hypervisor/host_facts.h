@@ -20,6 +20,7 @@ struct arch_facts {
 	bool has_secure_boot;
 	char *default_machine; /* owned; the canonical newest of the family we use (q35, virt) */
 	char **machines;       /* owned, NULL-terminated */
+	char **cpu_models; /* owned, NULL-terminated; named models that guests may get; NULL: not known */
 };
 
 struct numa_node {

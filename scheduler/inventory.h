@@ -46,6 +46,8 @@ struct inventory_architecture {
 	const char *name;
 	enum placement_accelerator accelerator; /* that guests of it get on this host */
 	bool has_uefi, has_secure_boot;
+	struct field_strings
+	        cpu_models; /* that guests of it can get; none: not known, which refuses nothing */
 };
 
 struct inventory_host {
@@ -53,11 +55,10 @@ struct inventory_host {
 	const char *failure_domain; /* NULL or "": the host is one of its own */
 	struct field_labels labels;
 	enum inventory_host_state state;
-	const char *state_reason;           /* NULL: none */
-	int64_t cpu_threads, memory_bytes;  /* 0: not yet known, which refuses nothing */
-	int64_t hugepage_bytes;             /* in total, of the memory */
-	int64_t cpu_busy_percent;           /* real use of all threads; -1: unknown */
-	struct field_strings cpu_baselines; /* CPU models that it can give to a guest */
+	const char *state_reason;          /* NULL: none */
+	int64_t cpu_threads, memory_bytes; /* 0: not yet known, which refuses nothing */
+	int64_t hugepage_bytes;            /* in total, of the memory */
+	int64_t cpu_busy_percent;          /* real use of all threads; -1: unknown */
 	struct cpu_topology topology;
 	const struct inventory_architecture *architectures;
 	size_t n_architectures;

@@ -89,10 +89,11 @@ static void walk_architectures(struct block *b, struct inventory_host *pub)
 	size_t size = pub->n_architectures * sizeof(*pub->architectures);
 	struct inventory_architecture *copied = copy(b, pub->architectures, size);
 	for (size_t i = 0; i < pub->n_architectures; i++) {
-		const char *name = pub->architectures[i].name;
-		copy_text(b, &name);
+		struct inventory_architecture architecture = pub->architectures[i];
+		copy_text(b, &architecture.name);
+		copy_strings(b, &architecture.cpu_models);
 		if (copied)
-			copied[i].name = name;
+			copied[i] = architecture;
 	}
 	if (copied)
 		pub->architectures = copied;
@@ -104,7 +105,6 @@ static void walk_host(struct block *b, struct inventory_host *pub)
 	copy_text(b, &pub->name);
 	copy_text(b, &pub->failure_domain);
 	copy_labels(b, &pub->labels);
-	copy_strings(b, &pub->cpu_baselines);
 	copy_strings(b, &pub->pools);
 	copy_strings(b, &pub->networks);
 	walk_architectures(b, pub);

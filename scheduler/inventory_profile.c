@@ -23,9 +23,9 @@ static void spell_profile(struct str *key, const struct inventory_host *host)
 		const struct inventory_architecture *a = &host->architectures[i];
 		spell_text(key, a->name);
 		str_printf(key, "%d%d%d", (int)a->accelerator, a->has_uefi, a->has_secure_boot);
+		spell_texts(key, &a->cpu_models);
 	}
 	str_printf(key, ";%d", host->has_networks);
-	spell_texts(key, &host->cpu_baselines);
 	spell_texts(key, &host->pools);
 	spell_texts(key, &host->networks);
 }

@@ -75,8 +75,9 @@ static bool passes_cpu_baseline(
         const struct placing *p, struct judged *j, struct placement_refusal *ret_refusal)
 {
 	(void)ret_refusal;
-	return !p->request->cpu_baseline ||
-	       has_text(&j->host->pub.cpu_baselines, p->request->cpu_baseline);
+	return !p->request->cpu_baseline || !j->architecture ||
+	       j->architecture->cpu_models.len == 0 ||
+	       has_text(&j->architecture->cpu_models, p->request->cpu_baseline);
 }
 
 static bool passes_pools(

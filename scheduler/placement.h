@@ -40,7 +40,7 @@ struct placement_request {
 	const char *architecture;
 	enum placement_accelerator accelerator;
 	bool needs_uefi, needs_secure_boot;
-	const char *cpu_baseline;
+	const char *cpu_baseline; /* a named CPU model */
 	struct field_strings pools, networks;
 	const char *host_id, *group_id; /* only these hosts are looked at */
 	const char *not_host_id;        /* migration: this host is not looked at */

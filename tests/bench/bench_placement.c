@@ -71,7 +71,8 @@ static void put_vm(const struct fleet *f, int host, int i)
 static void put_host(const struct fleet *f, int i)
 {
 	static const struct inventory_architecture archs[] = {
-	        {"x86_64", PLACEMENT_KVM, true, true}, {"i686", PLACEMENT_KVM, false, false}};
+	        {"x86_64", PLACEMENT_KVM, true, true, {0}},
+	        {"i686", PLACEMENT_KVM, false, false, {0}}};
 	static char *pools[] = {fast, shared, images};
 	static char *networks[] = {lan, dmz};
 	char id[48], name[32], domain[16];

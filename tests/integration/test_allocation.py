@@ -139,6 +139,22 @@ def test_cpu_reservations_are_never_overcommitted(fleet):
     api.act("POST", "/vms", running("v3", 0.5, host="h1", cpu={"count": 8}))
 
 
+def test_pinning_of_a_running_vm_changes_live(fleet):
+    api = fleet.local
+    api.act("POST", "/vms", running("a", 0.5, host="h1", cpu={"count": 4}))
+    api.act("POST", "/vms", running("b", 0.5, host="h1", cpu={"count": 12}))
+    for pinning in ["dedicated", "auto", "none", "dedicated"]:
+        api.act("PATCH", "/vms/a", {"cpu": {"pinning": pinning}})
+        assert not api.get("/vms/a")["pending"], pinning
+    problem = refused(api, "PATCH", "/vms/b", {"cpu": {"pinning": "dedicated"}})
+    assert problem["numbers"] and api.get("/vms/b")["cpu"]["pinning"] == "none", problem
+    api.act("PATCH", "/vms/a", {"cpu": {"pinning": "none"}})
+    api.act("PATCH", "/vms/a", {"cpu": {"pinning": "auto"}})
+    api.act("POST", "/vms/a/stop")
+    api.act("POST", "/vms/a/start")
+    assert api.get("/vms/a")["cpu"]["pinning"] == "auto"
+
+
 def test_killed_between_grant_and_start_the_grant_stands_and_the_start_is_completed(fleet, scratch):
     api = fleet.local
     api.act("POST", "/vms", vm("a", 5, host="h1"))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VMs over the API on a fake host: lifecycle, configuration, conditions, idempotency, order."""
 import concurrent.futures
+import contextlib
+import sqlite3
 import threading
 
 from berth import quote
@@ -19,8 +21,20 @@ def test_lifecycle_shows_the_power_that_was_seen(fake):
         vm = api.get("/vms/a")
         assert vm["power"] == power, (verb, vm)
         assert vm["power_since"]
+    assert "noise" in api.get("/vms/a/stats")
     api.act("DELETE", "/vms/a?delete_disks=true")
     assert api.request("GET", "/vms/a").status == 404
+
+
+def test_a_deleted_vm_leaves_no_mark_of_its_throttle(fake):
+    api = fake.local
+    path = f"{fake.state_dir}/berth.db"
+    api.act("POST", "/vms", small_vm("a"))
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO meta (key, value) VALUES (?, 'h')", (f"cpu_throttled:{api.get('/vms/a')['id']}",))
+    api.act("DELETE", "/vms/a?delete_disks=true")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert not db.execute("SELECT key FROM meta WHERE key LIKE 'cpu_throttled:%'").fetchall()
 
 
 def test_wrong_state_is_refused_with_the_state(fake):

@@ -432,6 +432,53 @@ static void test_wait_for_room_can_be_dropped(void **state)
 	assert_int_equal(bed->site->view->memory.wanted_bytes, 0);
 }
 
+/* ---- noisy neighbours ---- */
+
+static char *noise_of(struct bed *bed, int i)
+{
+	struct json_writer w = {0};
+	balloons_encode_noise(bed->all, bed->vm_ids[i], &w);
+	return str_take(&w.out);
+}
+
+/* Guest 0 wants to run and waits for most of the time, guest 1 takes what it can. */
+static void hear(struct bed *bed, int n)
+{
+	const int64_t second = 1000000000;
+	struct domain_stats stats[2];
+	for (int round = 0; round < n; round++) {
+		bed->now_ms += 5000;
+		clock_fake_set(bed->now_ms);
+		for (int i = 0; i < 2; i++) {
+			domain_stats_init(&stats[i]);
+			uuid_text_copy(stats[i].id, bed->vm_ids[i]);
+			stats[i].cpu_time_ns = (i == 0 ? 5 : 80) * second * (round + 1);
+			stats[i].vcpu_delay_ns = (i == 0 ? 95 : 0) * second * (round + 1);
+		}
+		const struct domain_stats_list list = {.items = stats, .len = 2};
+		balloons_hear_stats(bed->all, bed->host_id, &list);
+	}
+}
+
+static void test_who_keeps_whom_from_computing_is_shown(void **state)
+{
+	struct bed *bed = *state;
+	start_controller(bed);
+	char *unknown CLEANUP(cleanup_free) = noise_of(bed, 0);
+	assert_string_equal(unknown, "null");
+	hear(bed, 6);
+	char *victim CLEANUP(cleanup_free) = noise_of(bed, 0);
+	char *cause CLEANUP(cleanup_free) = noise_of(bed, 1);
+	assert_non_null(strstr(victim, "\"suffers\":true"));
+	assert_non_null(strstr(victim, "\"delay_percent\":95"));
+	assert_non_null(strstr(victim, bed->vm_ids[1]));
+	assert_non_null(strstr(cause, "\"suffers\":false"));
+	assert_non_null(strstr(cause, "\"cause_id\":null"));
+	balloons_hear_stats(bed->all, bed->host_id, &(struct domain_stats_list){0});
+	char *gone CLEANUP(cleanup_free) = noise_of(bed, 0);
+	assert_string_equal(gone, "null");
+}
+
 /* ---- the ladder ---- */
 
 static void test_throttle_is_marked_and_taken_back_after_a_restart(void **state)
@@ -509,6 +556,7 @@ int main(void)
 	        IN_BED(test_room_is_made_for_a_start),
 	        IN_BED(test_room_that_is_not_given_is_refused_with_the_arithmetic),
 	        IN_BED(test_wait_for_room_can_be_dropped),
+	        IN_BED(test_who_keeps_whom_from_computing_is_shown),
 	        IN_BED(test_throttle_is_marked_and_taken_back_after_a_restart),
 	        IN_BED(test_ksm_is_sped_up_while_memory_is_short_and_put_back),
 	        cmocka_unit_test(test_booked_moves_in_steps_but_never_below_the_truth),

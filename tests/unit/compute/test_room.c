@@ -4,7 +4,9 @@
 #include "tests/unit/compute/host_fixture.h"
 
 #include "compute/host_group_store.h"
+#include "compute/host_view.h"
 #include "compute/room.h"
+#include "compute/room_busy.h"
 #include "compute/room_store.h"
 
 #define MIB ((int64_t)1 << 20)
@@ -535,6 +537,291 @@ static void test_a_host_that_answers_again_is_preferred(void **state)
 	assert_string_equal(choice.host_id, id_of('a', 1));
 }
 
+/* ---- CPU models ---- */
+
+/* Facts of a host that offers this one model to guests of its architecture; NULL: does not say. */
+static void set_model(struct host_fixture *f, int host, char *model, bool has_kvm)
+{
+	static char x86[] = "x86_64", type[] = "qemu";
+	char *models[] = {model, NULL};
+	struct arch_facts arch = {.name = "x86_64",
+	        .has_kvm = has_kvm,
+	        .has_uefi = true,
+	        .cpu_models = model ? models : NULL};
+	const struct host_facts facts = {.cpu_arch = x86,
+	        .domain_type = type,
+	        .hardware = has_kvm ? HARDWARE_VMX : HARDWARE_NONE,
+	        .archs = &arch,
+	        .n_archs = 1};
+	char *stored CLEANUP(cleanup_free) = host_facts_store(&facts);
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "UPDATE host SET facts = '%s' WHERE id = '%s'", stored, id_of('a', host));
+	fixture_exec(f, sql);
+}
+
+static void test_a_named_cpu_model_is_placed_where_the_host_can_give_it(void **state)
+{
+	struct host_fixture *f = *state;
+	static char skylake[] = "Skylake", old[] = "Opteron_G5", any[] = "maximum";
+	static char x86[] = "x86_64";
+	struct vm_spec spec = spec_of(1, 1);
+	spec.architecture = x86;
+	spec.cpu.model = skylake;
+	add_host(f, 0, 2 * GIB);
+	add_host(f, 1, 4 * GIB); /* the better one, but for its CPUs */
+	set_model(f, 0, skylake, false);
+	set_model(f, 1, old, false);
+	struct choice choice = {.wish = {.spec = &spec, .starts = true}};
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	assert_string_equal(choice.host_id, id_of('a', 0));
+	spec.cpu.model = any;
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	assert_string_equal(choice.host_id, id_of('a', 1));
+	spec.cpu.model = skylake;
+	choice.wish.host_id = id_of('a', 1);
+	assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), ERR_NO_CAPACITY);
+	assert_non_null(strstr(f->e.message, "Skylake"));
+}
+
+static void test_cpu_models_that_are_not_known_refuse_nothing(void **state)
+{
+	struct host_fixture *f = *state;
+	static char skylake[] = "Skylake", old[] = "Opteron_G5", x86[] = "x86_64";
+	struct vm_spec spec = spec_of(1, 1);
+	spec.architecture = x86;
+	spec.cpu.model = skylake;
+	add_host(f, 0, 2 * GIB);
+	add_host(f, 1, 4 * GIB);
+	set_model(f, 0, old, false);
+	set_model(f, 1, NULL, false);
+	/* Asked with KVM, but set to emulate: what it could give then is not known either. */
+	add_host(f, 2, 8 * GIB);
+	set_model(f, 2, old, true);
+	fixture_exec(f, "UPDATE host SET accelerator = 'tcg' WHERE name = 'h2'");
+	for (int host = 1; host <= 2; host++) {
+		struct choice choice = {.wish = {.spec = &spec, .starts = true}};
+		choice.wish.host_id = id_of('a', host);
+		assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+	}
+}
+
+/* ---- NUMA nodes ---- */
+
+/* Two nodes of two CPUs and 2 GiB each. */
+static void set_nodes(struct host_fixture *f, int host)
+{
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "UPDATE host SET facts = '{\"cpu\":{\"numa_nodes\":["
+	        "{\"id\":0,\"memory_bytes\":2147483648},{\"id\":1,\"memory_bytes\":2147483648}]},"
+	        "\"host_cpus\":[{\"id\":0,\"node\":0,\"core\":0},{\"id\":1,\"node\":0,\"core\":1},"
+	        "{\"id\":2,\"node\":1,\"core\":2},{\"id\":3,\"node\":1,\"core\":3}]}' "
+	        "WHERE id = '%s'",
+	        id_of('a', host));
+	fixture_exec(f, sql);
+}
+
+static int pin_job(struct db *db, void *arg, struct err *e)
+{
+	const int *vm = arg;
+	struct vm_spec spec = spec_of(5, 1);
+	struct room_granted granted;
+	spec.cpu.pinning = PINNING_AUTO;
+	return room_grant(db, room, id_of('b', *vm), id_of('a', 0), &spec, &granted, e);
+}
+
+static void expect_cpus(struct host_fixture *f, int vm, const char *expected)
+{
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	assert_int_equal(
+	        room_store_get(f->reader, id_of('b', vm), id_of('a', 0), &row, &found, &f->e), 0);
+	assert_true(found);
+	assert_non_null(strstr(row.cpus, expected));
+}
+
+static void test_memory_that_pinned_vms_hold_sends_the_next_to_another_node(void **state)
+{
+	struct host_fixture *f = *state;
+	add_host(f, 0, 4 * GIB);
+	set_nodes(f, 0);
+	for (int vm = 0; vm < 2; vm++) {
+		add_vm(f, vm, 0);
+		assert_int_equal(writer_run(f->writer, pin_job, &vm, &f->e), 0);
+	}
+	expect_cpus(f, 0, "\"nodes\":\"0\"");
+	expect_cpus(f, 1, "\"nodes\":\"1\"");
+}
+
+/* ---- pinning and huge pages of a running VM ---- */
+
+struct change_job {
+	int vm;
+	struct vm_spec spec;
+	enum room_insist insist;
+};
+
+static int change_job(struct db *db, void *arg, struct err *e)
+{
+	const struct change_job *job = arg;
+	return room_change(
+	        db, room, id_of('b', job->vm), id_of('a', 0), &job->spec, job->insist, e);
+}
+
+static int run_job_of_vm(struct db *db, void *arg, struct err *e)
+{
+	const int *vm = arg;
+	const struct room_seen seen = {
+	        .vm_id = id_of('b', *vm),
+	        .host_id = id_of('a', 0),
+	        .has_process = true,
+	        .vcpus = 1,
+	        .memory_bytes = GIB / 4,
+	};
+	return room_observe(db, &seen, e);
+}
+
+static void run_vm(struct host_fixture *f, int vm)
+{
+	add_vm(f, vm, 0);
+	assert_int_equal(writer_run(f->writer, run_job_of_vm, &vm, &f->e), 0);
+}
+
+static int change_pinning(struct host_fixture *f, int vm, enum vm_pinning pinning)
+{
+	struct change_job job = {.vm = vm, .spec = spec_of(1, 1)};
+	job.spec.cpu.pinning = pinning;
+	return writer_run(f->writer, change_job, &job, &f->e);
+}
+
+static bool is_dedicated(struct host_fixture *f, int vm)
+{
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	assert_int_equal(
+	        room_store_get(f->reader, id_of('b', vm), id_of('a', 0), &row, &found, &f->e), 0);
+	assert_true(found);
+	return row.held.dedicated;
+}
+
+static void test_pinning_of_a_running_vm_is_admitted_or_refused_with_the_arithmetic(void **state)
+{
+	struct host_fixture *f = *state;
+	add_host(f, 0, 4 * GIB); /* four CPUs, of which one stays shared */
+	set_nodes(f, 0);
+	for (int vm = 0; vm < 4; vm++)
+		run_vm(f, vm);
+	for (int vm = 0; vm < 3; vm++)
+		assert_int_equal(change_pinning(f, vm, PINNING_DEDICATED), 0);
+	assert_true(is_dedicated(f, 2));
+	assert_true(change_pinning(f, 3, PINNING_DEDICATED) < 0);
+	assert_non_null(strstr(f->e.numbers, "dedicated"));
+	assert_false(is_dedicated(f, 3));
+	assert_int_equal(change_pinning(f, 0, PINNING_NONE), 0);
+	assert_false(is_dedicated(f, 0));
+	expect_cpus(f, 0, "\"nodes\":\"\"");
+	assert_int_equal(change_pinning(f, 3, PINNING_DEDICATED), 0);
+	assert_int_equal(change_pinning(f, 0, PINNING_AUTO), 0); /* where one is shared */
+	expect_cpus(f, 0, "\"vcpus\":[]");
+	/* Taking back what others own by now: it is written down, and the VM floats. */
+	struct change_job back = {.vm = 0, .spec = spec_of(1, 1), .insist = ROOM_INSIST};
+	back.spec.cpu.pinning = PINNING_DEDICATED;
+	assert_int_equal(writer_run(f->writer, change_job, &back, &f->e), 0);
+	assert_true(is_dedicated(f, 0));
+	bool same = false;
+	assert_int_equal(writer_run(f->writer, verify, &same, &f->e), 0);
+	assert_true(same);
+}
+
+static int hugepages_job(struct db *db, void *arg, struct err *e)
+{
+	struct room_granted granted;
+	return room_grant(db, room, id_of('b', 0), id_of('a', 0), arg, &granted, e);
+}
+
+static void test_huge_pages_of_a_running_vm_wait_for_its_next_start(void **state)
+{
+	struct host_fixture *f = *state;
+	add_host(f, 0, 4 * GIB);
+	char sql[128];
+	snprintf(sql, sizeof(sql), "UPDATE host SET facts = '{\"hugepage_bytes\":%lld}'",
+	        (long long)GIB);
+	fixture_exec(f, sql);
+	run_vm(f, 0);
+	struct change_job job = {.vm = 0, .spec = spec_of(1, 1)};
+	job.spec.memory.hugepages = true;
+	assert_int_equal(writer_run(f->writer, change_job, &job, &f->e), 0);
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	assert_int_equal(
+	        room_store_get(f->reader, id_of('b', 0), id_of('a', 0), &row, &found, &f->e), 0);
+	assert_true(found && !row.held.hugepages);
+	struct vm_spec large = spec_of(5, 1); /* more than the pages that there are */
+	large.memory.hugepages = true;
+	job.spec = large;
+	assert_int_equal(writer_run(f->writer, change_job, &job, &f->e), ERR_UNPROCESSABLE);
+	char stop[] = "DELETE FROM reservation";
+	fixture_exec(f, stop);
+	assert_int_equal(writer_run(f->writer, hugepages_job, &large, &f->e), ERR_UNPROCESSABLE);
+	struct vm_spec small = spec_of(1, 1);
+	small.memory.hugepages = true;
+	assert_int_equal(writer_run(f->writer, hugepages_job, &small, &f->e), 0);
+}
+
+/* ---- busy hosts ---- */
+
+static struct host_stats use_of(int64_t busy_s, int64_t idle_s)
+{
+	const int64_t second = 1000000000;
+	struct host_stats stats;
+	host_stats_init(&stats);
+	stats.cpu_busy_ns = busy_s * second;
+	stats.cpu_idle_ns = idle_s * second;
+	return stats;
+}
+
+static void note(int host, int64_t busy_s, int64_t idle_s, int64_t now_ms)
+{
+	const struct host_stats stats = use_of(busy_s, idle_s);
+	room_busy_note(room_busy(room), id_of('a', host), &stats, now_ms);
+}
+
+static int copy_busy(void *arg, const struct inventory *inventory, struct err *e)
+{
+	int64_t *busy = arg;
+	(void)e;
+	for (int i = 0; i < 2; i++)
+		busy[i] = inventory_host(inventory, id_of('a', i))->cpu_busy_percent;
+	return 0;
+}
+
+static void test_a_busy_host_is_avoided_by_readers_and_writer_alike(void **state)
+{
+	struct host_fixture *f = *state;
+	const struct vm_spec spec = spec_of(1, 1);
+	int64_t now = clock_now_ms(), busy[2];
+	add_host(f, 0, 4 * GIB);
+	add_host(f, 1, 4 * GIB);
+	struct choice choice = {.wish = {.spec = &spec, .starts = true}};
+	for (int busy_host = 0; busy_host < 2; busy_host++) {
+		for (int host = 0; host < 2; host++) {
+			int64_t at = 100 * busy_host;
+			note(host, at, at, now + busy_host * 20000);
+			note(host, at + (host == busy_host ? 9 : 1), at + 10,
+			        now + busy_host * 20000 + 10000);
+		}
+		assert_int_equal(writer_run(f->writer, choose_job, &choice, &f->e), 0);
+		assert_string_equal(choice.host_id, id_of('a', !busy_host));
+		assert_int_equal(room_look(room, f->reader, copy_busy, busy, &f->e), 0);
+		assert_int_equal(busy[busy_host], 50);
+		assert_int_equal(busy[!busy_host], 10);
+	}
+	/* A host's row that is read again does not make it idle. */
+	char sql[] = "UPDATE host SET state = 'ok' WHERE name = 'h1'";
+	assert_int_equal(writer_run(f->writer, set_host_state, sql, &f->e), 0);
+	assert_int_equal(room_look(room, f->reader, copy_busy, busy, &f->e), 0);
+	assert_int_equal(busy[1], 50);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -549,6 +836,12 @@ int main(void)
 	        WITH_ROOM(test_a_vm_that_stays_off_goes_where_there_is_no_room_now),
 	        WITH_ROOM(test_hosts_that_do_not_answer_are_chosen_only_by_who_waits),
 	        WITH_ROOM(test_a_host_that_answers_again_is_preferred),
+	        WITH_ROOM(test_a_named_cpu_model_is_placed_where_the_host_can_give_it),
+	        WITH_ROOM(test_cpu_models_that_are_not_known_refuse_nothing),
+	        WITH_ROOM(test_memory_that_pinned_vms_hold_sends_the_next_to_another_node),
+	        WITH_ROOM(test_pinning_of_a_running_vm_is_admitted_or_refused_with_the_arithmetic),
+	        WITH_ROOM(test_huge_pages_of_a_running_vm_wait_for_its_next_start),
+	        WITH_ROOM(test_a_busy_host_is_avoided_by_readers_and_writer_alike),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

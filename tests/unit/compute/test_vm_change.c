@@ -74,6 +74,8 @@ static void test_cpu_grows_live_up_to_its_max_and_shrinks_by_restart(void **stat
 	assert_int_equal(judge("{\"cpu\":{\"count\":1}}").kind, CHANGE_RESTART);
 	assert_int_equal(judge("{\"cpu\":{\"max\":8}}").kind, CHANGE_RESTART);
 	assert_int_equal(judge("{\"cpu\":{\"shares\":512}}").action, LIVE_CPU_TUNE);
+	assert_int_equal(judge("{\"cpu\":{\"pinning\":\"dedicated\"}}").action, LIVE_CPU_PINS);
+	assert_int_equal(judge("{\"memory\":{\"hugepages\":true}}").kind, CHANGE_RESTART);
 }
 
 static void test_memory_shrinks_live_by_the_balloon_and_grows_by_restart(void **state)

@@ -227,6 +227,28 @@ static void test_domain_capabilities_add_firmware_and_machine(void **state)
 	}
 }
 
+static void test_named_cpu_models_are_those_that_the_host_may_have(void **state)
+{
+	(void)state;
+	struct host_facts f = parse("", X86_GUEST(BOTH_TYPES));
+	const char xml[] =
+	        "<domainCapabilities><cpu><mode name='host-model' supported='yes'><model>Not-this"
+	        "</model></mode><mode name='custom' supported='yes'><model "
+	        "usable='yes'>qemu64</model>"
+	        "<model usable='no'>EPYC</model><model usable='unknown'>kvm64</model></mode></cpu>"
+	        "</domainCapabilities>";
+	assert_null(f.archs[0].cpu_models);
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(host_facts_parse_domain(xml, &f.archs[0], NULL), 0);
+		assert_string_equal(f.archs[0].cpu_models[0], "qemu64");
+		assert_string_equal(f.archs[0].cpu_models[1], "kvm64");
+		assert_null(f.archs[0].cpu_models[2]);
+	}
+	assert_int_equal(host_facts_parse_domain("<domainCapabilities/>", &f.archs[0], NULL), 0);
+	assert_null(f.archs[0].cpu_models);
+	host_facts_done(&f);
+}
+
 static void test_hosts_without_cells_use_the_plain_topology(void **state)
 {
 	(void)state;
@@ -311,6 +333,7 @@ int main(void)
 	        cmocka_unit_test(test_cpu_topology_and_numa_are_counted),
 	        cmocka_unit_test(test_cpus_are_listed_by_node_with_their_siblings),
 	        cmocka_unit_test(test_huge_pages_are_those_set_aside),
+	        cmocka_unit_test(test_named_cpu_models_are_those_that_the_host_may_have),
 	        cmocka_unit_test(test_cpu_baseline_tells_hosts_apart_by_features_alone),
 	        cmocka_unit_test(test_kvm_without_vmx_or_svm_is_not_believed),
 	        cmocka_unit_test(test_arm_hosts_need_no_vmx),

@@ -43,7 +43,7 @@ static inline struct inventory_host a_host(
         const char *id, const char *group, int64_t threads, int64_t memory)
 {
 	static const struct inventory_architecture architectures[] = {
-	        {"x86_64", PLACEMENT_KVM, true, true}};
+	        {"x86_64", PLACEMENT_KVM, true, true, {0}}};
 	return (struct inventory_host){.id = id,
 	        .name = id,
 	        .group_id = group,

@@ -93,12 +93,11 @@ static void test_a_host_that_is_not_ok_is_refused_with_its_reason(void **state)
 static void test_hardware_and_firmware_are_named(void **state)
 {
 	(void)state;
-	static const struct inventory_architecture arm[] = {{"aarch64", PLACEMENT_KVM, true, true}},
-	                                           tcg[] = {{"x86_64", PLACEMENT_TCG, true, true}},
-	                                           bios[] = {{"x86_64", PLACEMENT_KVM, false,
-	                                                   false}},
-	                                           uefi[] = {
-	                                                   {"x86_64", PLACEMENT_KVM, true, false}};
+	static const struct inventory_architecture
+	        arm[] = {{"aarch64", PLACEMENT_KVM, true, true, {0}}},
+	        tcg[] = {{"x86_64", PLACEMENT_TCG, true, true, {0}}},
+	        bios[] = {{"x86_64", PLACEMENT_KVM, false, false, {0}}},
+	        uefi[] = {{"x86_64", PLACEMENT_KVM, true, false, {0}}};
 	struct inventory *inv = two_hosts(NULL);
 	struct placement_request request = small_vm();
 	CHANGE_H1(inv, h.architectures = arm);
@@ -118,13 +117,16 @@ static void test_hardware_and_firmware_are_named(void **state)
 static void test_cpu_model_pools_and_networks_are_named(void **state)
 {
 	(void)state;
-	char *cpus[] = {skylake}, *pools[] = {ssd}, *networks[] = {lan};
+	static char other[] = "Opteron_G5";
+	char *cpus[] = {other}, *pools[] = {ssd}, *networks[] = {lan};
 	struct inventory *inv = two_hosts(NULL);
 	struct placement_request request = small_vm();
+	const struct inventory_architecture old_cpu = {
+	        "x86_64", PLACEMENT_KVM, true, true, {cpus, 1}};
 	struct inventory_host second = *inventory_host(inv, h2);
-	second.cpu_baselines = (struct field_strings){cpus, 1};
 	second.pools = (struct field_strings){pools, 1};
 	assert_true(inventory_put_host(inv, &second));
+	CHANGE_H1(inv, h.architectures = &old_cpu); /* h2's are not known, which refuses nothing */
 	request.cpu_baseline = skylake;
 	expect_refusal(inv, &request, PLACEMENT_FILTER_CPU_BASELINE, "Skylake");
 	request.cpu_baseline = NULL;
