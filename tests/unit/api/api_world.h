@@ -377,6 +377,7 @@ static inline void world_stop(void)
 	loop_post(world.loop, stop_engine, NULL);
 	pthread_join(world.loop_thread, NULL);
 	change_feed_reset();
+	sem_post(&world.go_on); /* a test that failed may have left the writer at its gate */
 	writer_free(world.writer);
 	operation_engine_free(world.engine);
 	loop_free(world.loop);
