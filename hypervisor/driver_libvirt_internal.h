@@ -58,6 +58,13 @@ int libvirt_domain_managed_save_remove(struct driver_connection *c, const char *
 
 /* --- driver_libvirt_list.c --- */
 
+/* What libvirt answers when it is asked for all domains. */
+struct domain_array {
+	virDomainPtr *items; /* owned */
+	int len;
+};
+void cleanup_domain_array(struct domain_array *array);
+
 int libvirt_domains_list(struct driver_connection *c, struct domain_list *ret_list, struct err *e);
 int libvirt_domain_get(
         struct driver_connection *c, const char *id, struct domain_info *ret_info, struct err *e);

@@ -176,12 +176,7 @@ int libvirt_domain_find(
 
 /* --- all domains --- */
 
-struct domain_array {
-	virDomainPtr *items; /* owned */
-	int len;
-};
-
-static void cleanup_domain_array(struct domain_array *array)
+void cleanup_domain_array(struct domain_array *array)
 {
 	for (int i = 0; i < array->len; i++)
 		virDomainFree(array->items[i]);

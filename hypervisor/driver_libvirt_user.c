@@ -10,18 +10,6 @@
 #include "hypervisor/driver_libvirt_internal.h"
 #include "hypervisor/libvirt_error.h"
 
-struct domain_array {
-	virDomainPtr *items; /* owned */
-	int len;
-};
-
-static void cleanup_domain_array(struct domain_array *array)
-{
-	for (int i = 0; i < array->len; i++)
-		virDomainFree(array->items[i]);
-	free(array->items);
-}
-
 /* Owned; NULL: it is gone, or has stopped, meanwhile. */
 typedef int (*read_fn)(virDomainPtr domain, char **ret_xml, struct err *e);
 
