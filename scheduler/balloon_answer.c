@@ -38,7 +38,7 @@ static void forgive(struct balloon_cycle *cycle, struct balloon_guest *guest)
 static void accept_what_it_has(struct balloon_cycle *cycle, struct balloon_guest *guest)
 {
 	guest->target = guest->base = guest->booked = guest->has;
-	guest->memory->target_bytes = 0;
+	guest->memory->target_bytes = guest->memory->followed_ms = 0;
 	guest->memory->flags |= BALLOON_TELL;
 	mark_progress(cycle, guest);
 }
@@ -53,10 +53,19 @@ static void give_up(struct balloon_cycle *cycle, struct balloon_guest *guest)
 	accept_what_it_has(cycle, guest);
 }
 
-static bool took_unasked(const struct balloon_guest *guest, int64_t before)
+bool balloon_follows(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
+{
+	return guest->memory->followed_ms > cycle->now_ms;
+}
+
+static bool took_unasked(
+        const struct balloon_cycle *cycle, const struct balloon_guest *guest, int64_t before)
 {
 	const struct balloon_vm_memory *memory = guest->memory;
-	if (guest->has <= memory->target_bytes + balloon_tolerance(guest))
+	int64_t told = memory->target_bytes;
+	if (balloon_follows(cycle, guest))
+		told = balloon_max(told, memory->followed_bytes);
+	if (guest->has <= told + balloon_tolerance(guest))
 		return false;
 	return (memory->flags & BALLOON_REACHED) || guest->has > before + balloon_tolerance(guest);
 }
@@ -87,7 +96,7 @@ static void note_silence(struct balloon_cycle *cycle, struct balloon_guest *gues
 static void follow(struct balloon_cycle *cycle, struct balloon_guest *guest, int64_t before)
 {
 	struct balloon_vm_memory *memory = guest->memory;
-	if (took_unasked(guest, before)) {
+	if (took_unasked(cycle, guest, before)) {
 		note_exceeded(cycle, guest);
 		return;
 	}
@@ -113,6 +122,8 @@ static void note_movement(struct balloon_cycle *cycle, struct balloon_guest *gue
 	bool moved = before > 0 && llabs(guest->has - before) >= MIB;
 	if (moved || guest->has < guest->high - balloon_tolerance(guest))
 		memory->flags |= BALLOON_MOVED;
+	if (moved && guest->has < before)
+		memory->followed_ms = 0;
 	if (moved && (memory->flags & BALLOON_GAVE_UP))
 		forgive(cycle, guest);
 }
@@ -151,6 +162,15 @@ static enum balloon_vm_state vm_state(
 	                                                           : BALLOON_VM_ACTIVE;
 }
 
+/* It took memory unasked a short while ago, and uses most of it yet. */
+static bool is_respected(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
+{
+	const struct balloon_vm_memory *memory = guest->memory;
+	bool lately =
+	        memory->exceeded_ms > 0 && cycle->now_ms - memory->exceeded_ms < BALLOON_RESPECT_MS;
+	return lately && guest->bare >= guest->has / 4 * 3;
+}
+
 void balloon_answer(struct balloon_cycle *cycle, struct balloon_guest *guest)
 {
 	struct balloon_vm_memory *memory = guest->memory;
@@ -172,7 +192,6 @@ void balloon_answer(struct balloon_cycle *cycle, struct balloon_guest *guest)
 	bool retry = (memory->flags & BALLOON_GAVE_UP) && cycle->now_ms >= memory->retry_ms;
 	guest->asked =
 	        !left_alone && guest->signal && (!(memory->flags & BALLOON_GAVE_UP) || retry);
-	bool respected =
-	        memory->exceeded_ms > 0 && cycle->now_ms - memory->exceeded_ms < BALLOON_RESPECT_MS;
-	guest->donor = guest->asked && (state == BALLOON_VM_ACTIVE || retry) && !respected;
+	guest->donor = guest->asked && (state == BALLOON_VM_ACTIVE || retry) &&
+	               !is_respected(cycle, guest);
 }

@@ -9,7 +9,11 @@
 
 enum {
 	GROWTH_AHEAD_S = 3, /* asked in this cycle, seen to be free in the next, given, deflated */
-	PEAK_DECAY_S = 45,  /* a peak of use is forgotten in about that time */
+	TAKE_AHEAD_S =
+	        3, /* and that much longer others need to give it: a busy guest gives 20 MiB a second */
+	GROWTH_HOLD_MS =
+	        3000, /* what a guest has and what it calls usable are not of the same moment */
+	PEAK_DECAY_S = 45,     /* a peak of use is forgotten in about that time */
 	PRESSED_DECAY_S = 900, /* and a size that was too small in that */
 	FAULTS_PER_S = 64,     /* major faults of a guest that reads back what it had to drop */
 	SWAP_IN_PER_S = 256 * 1024,
@@ -62,10 +66,33 @@ static void learn_afresh(struct balloon_vm_memory *memory, int64_t used)
 	memory->growth_bytes = 0;
 }
 
-static void learn_use(struct balloon_vm_memory *memory, int64_t used, int64_t ms)
+/*
+ * A guest that grew lately goes on, whatever one sample says, unless it let go of as much. One that gives may have
+ * given more than is seen yet: that looks like growth and is none.
+ */
+static void learn_growth(
+        const struct balloon_guest *guest, int64_t used, int64_t ms, int64_t taken_ms)
 {
-	int64_t growth = (used - memory->used_bytes) * 1000 / ms;
-	memory->growth_bytes = balloon_max(growth, decayed(memory->growth_bytes, ms, 4));
+	struct balloon_vm_memory *memory = guest->memory;
+	int64_t before = memory->growth_bytes;
+	int64_t unseen =
+	        memory->target_bytes > 0 ? balloon_max(guest->has - memory->target_bytes, 0) : 0;
+	int64_t more = used - memory->used_bytes;
+	int64_t growth = (more > 0 ? balloon_max(more - unseen, 0) : more) * 1000 / ms;
+	if (growth >= before) {
+		memory->growth_bytes = growth;
+		memory->growth_ms = taken_ms;
+	} else if (growth < -before) {
+		memory->growth_bytes = 0;
+	} else if (taken_ms - memory->growth_ms >= GROWTH_HOLD_MS) {
+		memory->growth_bytes = balloon_max(growth, decayed(before, ms, 4));
+	}
+}
+
+static void learn_use(const struct balloon_guest *guest, int64_t used, int64_t ms, int64_t taken_ms)
+{
+	struct balloon_vm_memory *memory = guest->memory;
+	learn_growth(guest, used, ms, taken_ms);
 	memory->peak_bytes = balloon_max(
 	        used, used + decayed(balloon_max(memory->peak_bytes - used, 0), ms, PEAK_DECAY_S));
 }
@@ -84,7 +111,7 @@ static void learn(
 		learn_afresh(memory, used);
 	} else {
 		learn_pressure(guest, used, ms);
-		learn_use(memory, used, ms);
+		learn_use(guest, used, ms, taken_ms);
 	}
 	memory->flags |= BALLOON_STATS_SEEN;
 	memory->stats_ms = taken_ms;
@@ -124,4 +151,6 @@ void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *gue
 	guest->demand = with_margin(cycle, guest, balloon_max(used, memory->peak_bytes), lively);
 	guest->bare = with_margin(cycle, guest, used, lively);
 	guest->margin = balloon_max(guest->demand - guest->need, 0);
+	guest->ahead = balloon_min(
+	        memory->growth_bytes * TAKE_AHEAD_S, balloon_max(guest->high - guest->demand, 0));
 }

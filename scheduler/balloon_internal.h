@@ -11,8 +11,9 @@ enum {
 	BALLOON_UNCOOPERATIVE_MS = 20000, /* it is not asked any more, but for the back-off below */
 	BALLOON_BACKOFF_MS = 30000,       /* doubled each time */
 	BALLOON_BACKOFF_MAX_MS = 600000,
-	BALLOON_STALE_MS = 5000, /* older statistics are no signal */
-	BALLOON_KNOWN_MS = 3000, /* a guest is known that long before it is asked to give */
+	BALLOON_STALE_MS = 5000,  /* older statistics are no signal */
+	BALLOON_FOLLOW_MS = 2500, /* the size of a balloon that is seen is up to a second old */
+	BALLOON_KNOWN_MS = 3000,  /* a guest is known that long before it is asked to give */
 	BALLOON_RESPECT_MS =
 	        10000, /* a guest that took memory unasked is not asked for it again so soon */
 	BALLOON_BETTER_MS = 5000,   /* a better state must be right for that long */
@@ -33,6 +34,7 @@ struct balloon_guest {
 	int64_t bare;   /* the same without what it used lately: enough while others lack memory */
 	int64_t target; /* being decided; begins as base */
 	int64_t lacks;  /* demand beyond what is booked */
+	int64_t ahead;  /* what it will want beyond its demand if it goes on growing */
 	bool signal;    /* fresh statistics */
 	bool asked;     /* may be told a target at all */
 	bool donor;     /* may be asked to give */
@@ -55,6 +57,7 @@ struct balloon_cycle {
 	int64_t urgent;       /* the part of it that they need to live */
 	int64_t pending;      /* asked for and on its way */
 	int64_t idle; /* what donors could give beyond pending and still have what is barely enough */
+	int64_t ahead;      /* what growing guests will want after that: freeing it takes time */
 	int64_t granted;    /* of lacking, from what is free */
 	int64_t room;       /* free and kept for starts */
 	ptrdiff_t neediest; /* index, or -1 */
@@ -93,7 +96,10 @@ static inline int64_t balloon_tolerance(const struct balloon_guest *guest)
 /* balloon_demand.c: what the guest needs, from its statistics. Sets need, margin, demand, bare, signal. */
 void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *guest);
 
-/* balloon_answer.c: whether the guest follows what it was told. Sets plan->state, asked, donor; may accept what it took. */
+/* balloon_answer.c: whether it may follow yet a higher target than it has now: followed_bytes. */
+bool balloon_follows(const struct balloon_cycle *cycle, const struct balloon_guest *guest);
+
+/* The same: whether the guest follows what it was told. Sets plan->state, asked, donor; may accept what it took. */
 void balloon_answer(struct balloon_cycle *cycle, struct balloon_guest *guest);
 
 /* balloon_state.c: the state of the host, from what is summed up. */

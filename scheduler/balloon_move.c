@@ -21,11 +21,12 @@ static void note_lack(struct balloon_cycle *cycle, size_t i)
 	if (!guest->asked || guest->demand - guest->base < deadband(guest))
 		return;
 	/* what it was asked to give but has still costs nothing */
-	guest->target = balloon_min(guest->demand, guest->booked);
-	guest->lacks = balloon_max(guest->demand - guest->booked, 0);
+	int64_t may_have = balloon_max(guest->has, guest->base);
+	guest->target = balloon_min(guest->demand, may_have);
+	guest->lacks = balloon_max(guest->demand - may_have, 0);
 	int64_t to_live = guest->need + balloon_min(guest->margin, cycle->policy->margin_bytes) / 4;
 	cycle->lacking += guest->lacks;
-	cycle->urgent += balloon_max(balloon_min(to_live, guest->demand) - guest->booked, 0);
+	cycle->urgent += balloon_max(balloon_min(to_live, guest->demand) - may_have, 0);
 	if (guest->lacks > 0 &&
 	        (cycle->neediest < 0 || guest->lacks > cycle->guests[cycle->neediest].lacks))
 		cycle->neediest = (ptrdiff_t)i;
@@ -35,7 +36,7 @@ static int64_t on_its_way(const struct balloon_guest *guest)
 {
 	bool expected =
 	        guest->asked && !(guest->memory->flags & (BALLOON_SILENT | BALLOON_GAVE_UP));
-	return expected ? balloon_max(guest->has - guest->target, 0) : 0;
+	return expected ? balloon_max(guest->booked - guest->target, 0) : 0;
 }
 
 static int64_t above(const struct balloon_guest *guest, int64_t level)
@@ -62,13 +63,14 @@ static int64_t promised_room(const struct balloon_cycle *cycle)
 
 void balloon_sum_up(struct balloon_cycle *cycle)
 {
-	cycle->lacking = cycle->urgent = cycle->pending = cycle->idle = 0;
+	cycle->lacking = cycle->urgent = cycle->pending = cycle->idle = cycle->ahead = 0;
 	cycle->neediest = -1;
 	for (size_t i = 0; i < cycle->n; i++) {
 		struct balloon_guest *guest = &cycle->guests[i];
 		guest->target = guest->base;
 		note_lack(cycle, i);
 		cycle->pending += on_its_way(guest);
+		cycle->ahead += guest->asked ? guest->ahead : 0;
 		cycle->idle += above(guest, balloon_min(guest->demand, guest->bare));
 	}
 	cycle->granted = balloon_clamp(cycle->free - promised_room(cycle), 0, cycle->lacking);
@@ -183,10 +185,19 @@ static double claim_weight(const struct balloon_cycle *cycle, const struct ballo
 	return (held - idle + idle / (1 - tax) + 1) / (double)guest->vm->shares;
 }
 
-/* What guests and the host itself lack beyond what is free and on its way. */
+/* What the pool lacks once it is nearly used up: it is larger while guests grow. */
+static int64_t pool_required(const struct balloon_cycle *cycle)
+{
+	int64_t left = cycle->free - cycle->granted - cycle->room;
+	return left < cycle->pool / 2 + cycle->ahead ? cycle->pool + cycle->ahead - left : 0;
+}
+
+/* What guests, the host itself and the pool for growing guests lack beyond what is on its way. */
 static int64_t urgently_required(const struct balloon_cycle *cycle)
 {
-	return cycle->lacking - cycle->granted + balloon_max(-cycle->free, 0) - cycle->pending;
+	int64_t pool = cycle->granted > 0 ? pool_required(cycle) : 0;
+	int64_t guests = cycle->lacking - cycle->granted + balloon_max(-cycle->free, 0);
+	return guests + pool - cycle->pending;
 }
 
 /* What has to be asked for, and for whom in the first place. */
@@ -194,12 +205,10 @@ static int64_t required(const struct balloon_cycle *cycle, enum balloon_reason *
 {
 	int64_t lacking = cycle->lacking - cycle->granted;
 	int64_t starts = balloon_max(cycle->host->wanted_bytes, 0) - cycle->room;
-	int64_t left = cycle->free - cycle->granted - cycle->room;
-	int64_t pool = left < cycle->pool / 2 ? cycle->pool - left : 0;
 	*ret_reason = lacking > 0  ? BALLOON_GIVES_VM
 	              : starts > 0 ? BALLOON_GIVES_ROOM
 	                           : BALLOON_GIVES_POOL;
-	return lacking + starts + pool - cycle->pending;
+	return lacking + starts + pool_required(cycle) - cycle->pending;
 }
 
 static void ask(struct balloon_cycle *cycle, struct balloon_guest *guest, int64_t bytes,

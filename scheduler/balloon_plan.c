@@ -44,6 +44,8 @@ static void take_in(struct balloon_cycle *cycle, size_t i, const struct balloon_
 		guest->memory->target_bytes = 0;
 	guest->base = guest->memory->target_bytes > 0 ? guest->memory->target_bytes : guest->has;
 	guest->booked = balloon_max(guest->has, guest->base);
+	if (balloon_follows(cycle, guest))
+		guest->booked = balloon_max(guest->booked, guest->memory->followed_bytes);
 	balloon_demand(cycle, guest);
 	balloon_answer(cycle, guest);
 	cycle->booked += guest->booked;
@@ -85,8 +87,19 @@ static void restart_watch(struct balloon_cycle *cycle, struct balloon_guest *gue
 	}
 	memory->progress_bytes = guest->has;
 	memory->flags &= ~(unsigned)(BALLOON_REACHED | BALLOON_TELL);
+	if (memory->target_bytes > balloon_max(guest->target, guest->has)) {
+		memory->followed_bytes = memory->target_bytes;
+		memory->followed_ms = cycle->now_ms + BALLOON_FOLLOW_MS;
+	}
 	memory->target_bytes = guest->target;
 	memory->target_ms = cycle->now_ms;
+}
+
+/* What is given up is free only when it was seen, also what had just been given. */
+static int64_t still_booked(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
+{
+	int64_t follows = balloon_follows(cycle, guest) ? guest->memory->followed_bytes : 0;
+	return balloon_max(balloon_max(guest->has, guest->target), follows);
 }
 
 static bool is_left_alone(enum balloon_vm_state state, const struct balloon_vm *vm)
@@ -105,7 +118,7 @@ static void decide(struct balloon_cycle *cycle, struct balloon_guest *guest)
 	if (plan->tell)
 		restart_watch(cycle, guest);
 	plan->target_bytes = guest->target;
-	plan->booked_bytes = balloon_max(guest->has, guest->target);
+	plan->booked_bytes = still_booked(cycle, guest);
 	cycle->plan->booked_bytes += plan->booked_bytes;
 }
 

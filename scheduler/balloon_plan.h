@@ -91,13 +91,14 @@ struct balloon_vm_memory {
 	int64_t first_ms; /* 0: never seen before */
 	int64_t target_bytes; /* what it was told last; 0: nothing. The caller sets 0 when telling failed: it is told again */
 	int64_t target_ms;
+	int64_t followed_bytes, followed_ms; /* a higher target that it may follow until then */
 	int64_t current_bytes;               /* last known */
 	int64_t progress_bytes, progress_ms; /* where and when it last moved towards its target */
 	int64_t retry_ms, backoff_ms;
-	int64_t stats_ms;     /* when the statistics were taken that are remembered */
-	int64_t used_bytes;   /* at stats_ms */
-	int64_t peak_bytes;   /* used, decaying slowly */
-	int64_t growth_bytes; /* per second, decaying */
+	int64_t stats_ms;                /* when the statistics were taken that are remembered */
+	int64_t used_bytes;              /* at stats_ms */
+	int64_t peak_bytes;              /* used, decaying slowly */
+	int64_t growth_bytes, growth_ms; /* per second, decaying; when it was as much as that */
 	int64_t pressed_bytes; /* what it has to have beside what it uses, learned from its faults; decaying */
 	int64_t major_faults, swap_in_bytes;
 	int64_t exceeded_cycles; /* above its target unasked, in a row */

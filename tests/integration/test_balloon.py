@@ -61,12 +61,16 @@ def test_view_shows_the_unknown_as_unknown_and_each_guest_with_its_reason(fake):
     wait_until(lambda: api.get("/hosts/h1/balloon")["state"] is None, 30, "an idle host is not looked at")
 
 
+def mib(size):
+    return "?" if size is None else size // MIB
+
+
 class Watch:
     """Looks at every cycle: floors hold, and how many cycles in a row a guest had more than its target."""
 
     def __init__(self, api):
         self.api = api
-        self.least, self.streaks, self.longest, self.cycles, self.at = SIZE, {}, 0, 0, None
+        self.least, self.streaks, self.longest, self.cycles, self.at, self.lines = SIZE, {}, 0, 0, None, []
         self.is_over = threading.Event()
         self.thread = threading.Thread(target=self.run)
 
@@ -86,6 +90,9 @@ class Watch:
             exceeds = vm["reason"] == "exceeds"
             self.streaks[vm["name"]] = self.streaks.get(vm["name"], 0) + 1 if exceeds else 0
         self.longest = max([self.longest, *self.streaks.values()])
+        self.lines.append(f"{view['at'][14:23]} {view['state']} free {mib(view['memory']['free_bytes'])}" + "".join(
+            f" | {vm['name']} has {mib(vm['current_bytes'])} told {mib(vm['target_bytes'])} uses {mib(vm['used_bytes'])} {vm['reason']}"
+            for vm in view["vms"]))
         self.least = min([self.least] + [vm["current_bytes"] for vm in view["vms"] if vm["current_bytes"]])
 
     def __enter__(self):
@@ -137,7 +144,7 @@ def swap_roles(real, virt, times):
           f"exceeded for {watch.longest} in a row")
     assert max(took) <= 10
     assert watch.least >= FLOOR
-    assert watch.longest <= 2
+    assert watch.longest <= 2, "\n".join(watch.lines)
     assert sorted(virt.virsh("list", "--name").split()) == names
     booked = sum(vm["booked_bytes"] for vm in api.get("/hosts/h1/balloon")["vms"])
     assert booked <= 1536 * MIB

@@ -22,6 +22,8 @@ struct bed_guest {
 	        reads; /* reads: page cache that it faults for when it has too little */
 	int64_t rate;  /* bytes per second that its balloon moves */
 	bool deaf, silent, deflates; /* does not follow; sends no statistics; autodeflate */
+	bool lags;                   /* its size is reported a second late, unlike its statistics */
+	int64_t reported;
 	int64_t faults;
 };
 
@@ -71,7 +73,7 @@ static inline void bed_sample(struct bed *bed, size_t i)
 	const struct bed_guest *guest = &bed->guests[i];
 	struct balloon_vm *vm = &bed->vms[i];
 	int64_t spare = guest->has > guest->uses ? guest->has - guest->uses : 0;
-	vm->current_bytes = guest->has;
+	vm->current_bytes = guest->lags ? guest->reported : guest->has;
 	vm->usable_bytes = guest->silent ? BALLOON_UNKNOWN : spare;
 	vm->unused_bytes = vm->available_bytes = BALLOON_UNKNOWN;
 	vm->major_faults = guest->silent ? BALLOON_UNKNOWN : guest->faults;
@@ -82,6 +84,7 @@ static inline void bed_sample(struct bed *bed, size_t i)
 static inline void bed_live(struct bed_guest *guest, int64_t size)
 {
 	int64_t to = guest->told;
+	guest->reported = guest->has;
 	if (guest->deflates && to < guest->uses)
 		to = guest->uses < size ? guest->uses : size;
 	int64_t gap = to - guest->has;
@@ -98,7 +101,8 @@ static inline int64_t bed_booked(const struct bed *bed)
 	for (size_t i = 0; i < bed->n; i++) {
 		int64_t told = bed->vms[i].starting ? bed->vms[i].size_bytes
 		                                    : bed->memories[i].target_bytes;
-		sum += told > bed->guests[i].has ? told : bed->guests[i].has;
+		int64_t has = bed->vms[i].current_bytes;
+		sum += told > has ? told : has;
 	}
 	return sum;
 }
@@ -110,7 +114,7 @@ static inline void bed_check(const struct bed *bed, int64_t before)
 	for (size_t i = 0; i < bed->n; i++) {
 		const struct balloon_vm_plan *plan = &bed->plans[i];
 		const struct balloon_vm *vm = &bed->vms[i];
-		int64_t has = bed->guests[i].has;
+		int64_t has = vm->current_bytes;
 		assert_true(plan->target_bytes >= vm->min_bytes || plan->state == BALLOON_VM_HELD ||
 		            plan->state == BALLOON_VM_OFF || vm->starting);
 		assert_true(plan->target_bytes <= vm->size_bytes);
