@@ -93,8 +93,9 @@ enum room_state { ROOM_WAITS, ROOM_GRANTED };
 struct room_waiter {
 	struct room_waiter *next;
 	char vm_id[UUID_TEXT_SIZE];
-	int64_t bytes;    /* size + overhead; 0: its reservation was not read yet */
-	int64_t first_ms; /* since when it is the first in line; 0: it is not */
+	int64_t bytes;          /* size + overhead, or what it grows by; 0: it was not read yet */
+	int64_t grows_to_bytes; /* of a running guest; 0: it starts */
+	int64_t first_ms;       /* since when it is the first in line; 0: it is not */
 	enum room_state state;
 	void (*fn)(void *arg, int rc, const struct err *e); /* NULL once called */
 	void *arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Room for VMs that want to start: a line per host. The plan makes room for all of them and says when the first fits; it
+ * Room for VMs that want to start or grow: a line per host. The plan makes room for all of them and says when the first fits; it
  * is granted then, and stays first in line, still counted as wanted, until its process is listed: so what was seen to be
  * free is kept for it. The next one is granted after that.
  *
@@ -166,15 +166,17 @@ void balloons_drop_room(struct balloons *all, const char *vm_id)
 	}
 }
 
-void balloons_want_room(struct balloons *all, const char *host_id, const char *vm_id,
-        void (*fn)(void *arg, int rc, const struct err *e), void *arg)
+void balloons_want_room(struct balloons *all, const struct vm_room_need *need)
 {
-	struct balloon_site *site = balloons_find_or_add(all, host_id);
-	balloons_drop_room(all, vm_id);
+	struct balloon_site *site = balloons_find_or_add(all, need->host_id);
+	balloons_drop_room(all, need->vm_id);
 	struct room_waiter *waiter = xcalloc(1, sizeof(*waiter));
-	*waiter = (struct room_waiter){.state = ROOM_WAITS, .fn = fn, .arg = arg};
-	uuid_text_copy(waiter->vm_id, vm_id);
-	*find_place(site, vm_id) = waiter; /* the end of the line */
+	*waiter = (struct room_waiter){.state = ROOM_WAITS,
+	        .grows_to_bytes = need->grows_to_bytes,
+	        .fn = need->done,
+	        .arg = need->done_arg};
+	uuid_text_copy(waiter->vm_id, need->vm_id);
+	*find_place(site, need->vm_id) = waiter; /* the end of the line */
 	if (waiter == site->waiters)
 		follow_first(site);
 	balloon_site_mark_stale(site);
@@ -182,7 +184,7 @@ void balloons_want_room(struct balloons *all, const char *host_id, const char *v
 
 static void pass_gate(void *arg, const struct vm_room_need *need)
 {
-	balloons_want_room(arg, need->host_id, need->vm_id, need->done, need->done_arg);
+	balloons_want_room(arg, need);
 }
 
 static void leave_gate(void *arg, const char *vm_id)
@@ -215,8 +217,20 @@ static bool is_listed(const struct balloon_sample *sample, const char *vm_id)
 static void measure(const struct balloon_site *site, struct room_waiter *waiter)
 {
 	const struct balloon_member *m = balloon_roster_find(site->roster, waiter->vm_id);
-	if (m)
+	if (m && waiter->grows_to_bytes > 0)
+		waiter->bytes = waiter->grows_to_bytes - m->size_bytes;
+	else if (m)
 		waiter->bytes = m->overhead_bytes + (m->hugepages ? 0 : m->size_bytes);
+}
+
+/* What it waited for is counted elsewhere now: its process is listed, or its guest has grown. */
+static bool is_there(const struct balloon_site *site, const struct balloon_sample *sample,
+        const struct room_waiter *waiter)
+{
+	if (waiter->grows_to_bytes == 0)
+		return is_listed(sample, waiter->vm_id);
+	const struct balloon_member *m = balloon_roster_find(site->roster, waiter->vm_id);
+	return m && m->size_bytes >= waiter->grows_to_bytes;
 }
 
 /* Room that was granted to an operation that is over without a process. */
@@ -231,7 +245,7 @@ void balloon_room_settle(struct balloon_site *site, const struct balloon_sample 
 	struct room_waiter **place = &site->waiters;
 	while (*place) {
 		measure(site, *place);
-		if (is_listed(sample, (*place)->vm_id) || is_left(site, *place)) {
+		if (is_there(site, sample, *place) || is_left(site, *place)) {
 			end_waiter(site, place, 0, NULL);
 			place = &site->waiters; /* what was called may have changed the line */
 		} else {

@@ -234,6 +234,11 @@ static int64_t larger(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+static int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* While the old process may still be there, or the new one may be either: enough for both. */
 static struct reservation cover(const struct reservation *a, const struct reservation *b)
 {
@@ -316,22 +321,38 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 
 /* ---- changing ---- */
 
+static int load_active(struct db *db, const char *vm_id, struct vm_spec *ret_active, struct err *e)
+{
+	struct vm_row vm CLEANUP(vm_row_done) = {0};
+	int rc = vm_store_get(db, vm_id, &vm, e);
+	return rc < 0 ? rc : vm_spec_load(vm.active_spec ? vm.active_spec : vm.spec, ret_active, e);
+}
+
 /* How much memory a running guest will be given at once of what `spec` wants; 0: no more than it has. */
 static int find_growth(struct db *db, const struct room_row *row, const struct vm_spec *spec,
         int64_t *ret_bytes, struct err *e)
 {
-	struct vm_row vm CLEANUP(vm_row_done) = {0};
 	struct vm_spec active CLEANUP(vm_spec_done) = {0};
 	int64_t wanted = spec->memory.size_bytes;
 	*ret_bytes = 0;
 	if (wanted <= row->held.size_bytes && wanted <= row->held.booked_bytes)
 		return 0;
-	int rc = vm_store_get(db, row->vm_id, &vm, e);
-	if (rc == 0)
-		rc = vm_spec_load(vm.active_spec ? vm.active_spec : vm.spec, &active, e);
+	int rc = load_active(db, row->vm_id, &active, e);
 	if (rc == 0 && vm_spec_memory_grows(&active, wanted))
 		*ret_bytes = wanted;
 	return rc;
+}
+
+/* What it was granted to grow by and was not given. */
+static int give_back(struct db *db, struct room_row *row, struct err *e)
+{
+	struct vm_spec active CLEANUP(vm_spec_done) = {0};
+	int rc = load_active(db, row->vm_id, &active, e);
+	if (rc < 0)
+		return rc;
+	row->held.size_bytes = smaller(row->held.size_bytes, active.memory.size_bytes);
+	row->held.booked_bytes = smaller(row->held.booked_bytes, active.memory.size_bytes);
+	return 0;
 }
 
 /* What a running guest can be given without a restart: CPUs up to its maximum, but not to those of its own; memory that it
@@ -396,29 +417,9 @@ static int check_possible(const struct room *room, const struct inventory_host *
 	               : 0;
 }
 
-/* A guest that runs does not wait in line: what it shall be given has to be free now. */
-static int admit_growth(const struct room *room, const struct inventory_host *host,
-        const struct reservation *before, const struct reservation *now, const char *vm_id,
-        struct err *e)
-{
-	struct admission admission = {0};
-	int rc = admission_admit(room->decide.inventory, host, now, vm_id, &admission, e);
-	int64_t more = now->booked_bytes - before->booked_bytes;
-	if (rc < 0 || more <= 0 || admission.wait_bytes == 0)
-		return rc;
-	err_set_at(e, ERR_NO_CAPACITY, "/memory/size_bytes",
-	        "host %s cannot give %lld bytes more now: other guests had to give back %lld "
-	        "bytes first",
-	        host->name, (long long)more, (long long)admission.wait_bytes);
-	err_numbers(e, "{\"asked_bytes\":%lld,\"missing_bytes\":%lld,\"usable_bytes\":%lld}",
-	        (long long)more, (long long)admission.wait_bytes,
-	        (long long)admission.usable_bytes);
-	err_hint(e, "ask for less, try again when other guests need less, or stop one");
-	return ERR_NO_CAPACITY;
-}
-
 int room_change(struct db *db, struct room *room, const char *vm_id, const char *host_id,
-        const struct vm_spec *spec, enum room_insist insist, struct err *e)
+        const struct vm_spec *spec, enum room_insist insist, struct room_granted *ret_granted,
+        struct err *e)
 {
 	const struct inventory_host *host = NULL;
 	struct room_row row CLEANUP(room_row_done) = {0};
@@ -430,18 +431,26 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
 	if (rc == 0 && host && insist == ROOM_ASK)
 		rc = check_possible(room, host, vm_id, spec, e);
+	if (rc == 0 && found && insist == ROOM_INSIST && row.held.state == RESERVATION_RUNNING)
+		rc = give_back(db, &row, e);
 	if (rc < 0 || !found)
 		return rc;
 	const struct reservation before = row.held;
+	int64_t grown_bytes = 0;
+	*ret_granted = (struct room_granted){.must_wait = false};
 	if (before.state == RESERVATION_STARTING) {
 		row.held = follow_starting(&before, spec);
 	} else {
-		int64_t grown_bytes = 0;
-		rc = find_growth(db, &row, spec, &grown_bytes, e);
+		if (insist == ROOM_ASK)
+			rc = find_growth(db, &row, spec, &grown_bytes, e);
 		row.held = follow_running(&before, spec, grown_bytes);
 	}
 	if (rc == 0 && insist == ROOM_ASK && grows(&before, &row.held))
-		rc = admit_growth(room, host, &before, &row.held, vm_id, e);
+		rc = admission_admit(room->decide.inventory, host, &row.held, vm_id, NULL, e);
+	if (rc == 0 && grown_bytes > before.size_bytes) {
+		*ret_granted = waiting(room, host, &row.held, vm_id);
+		ret_granted->grows_to_bytes = grown_bytes;
+	}
 	if (rc == 0)
 		rc = change_cpus(db, host, spec, insist, &row, e);
 	return rc < 0 ? rc : room_store_put(db, &row, e);

@@ -45,23 +45,25 @@ struct room_wish {
 int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
         char ret_host_id[UUID_TEXT_SIZE], struct err *e);
 
-/* What the operation has to wait for before the guest may boot. */
+/* What the operation has to wait for before the guest may boot, or grow. */
 struct room_granted {
-	bool must_wait;     /* mode balloon */
-	int64_t wait_bytes; /* that others have to give first, as known now */
+	bool must_wait;         /* mode balloon */
+	int64_t wait_bytes;     /* that others have to give first, as known now */
+	int64_t grows_to_bytes; /* the memory a running guest is to have; 0: it does not grow */
 };
 /* Reserves what the VM needs to start on its home, or refuses with the arithmetic. */
 int room_grant(struct db *db, struct room *room, const char *vm_id, const char *host_id,
         const struct vm_spec *spec, struct room_granted *ret_granted, struct err *e);
 
 enum room_insist {
-	ROOM_ASK,    /* growing is refused when there is no room */
-	ROOM_INSIST, /* it is a fact: only written down */
+	ROOM_ASK,    /* growing is refused when there is no room, or has to wait for it */
+	ROOM_INSIST, /* a change failed: what the guest did not come to have is given back */
 };
 /* The VM's configuration becomes `spec`: what it holds on its home follows. Of a VM that holds nothing only asks whether
  * the host could ever hold it. */
 int room_change(struct db *db, struct room *room, const char *vm_id, const char *host_id,
-        const struct vm_spec *spec, enum room_insist insist, struct err *e);
+        const struct vm_spec *spec, enum room_insist insist, struct room_granted *ret_granted,
+        struct err *e);
 
 /* ---- facts: writer thread, inside a job ---- */
 

@@ -5,6 +5,7 @@
  *     plan     what is discarded, kept and changed back is said; new layers on the snapshot's are reserved
  *  -> files    the new layers' files                              undo: delete them
  *  -> stop     the guest, by force
+ *  -> room     mode balloon: until others have given what it starts with
  *  ============ until here all is as it was, but for the guest's power; from here on forward
  *  -> record   configuration, disks, layers, descent: one transaction
  *  -> define   the domain; its checkpoints are dropped, and what someone else has started meanwhile is stopped
@@ -352,6 +353,7 @@ static const struct operation_step steps[] = {
         {.name = "plan", .run = run_plan},
         {.name = "files", .run = run_files, .undo = undo_files},
         {.name = "stop", .run = run_stop},
+        {.name = "room", .run = vm_room_wait},
         {.name = "record", .run = run_record, .flags = OPERATION_FINAL},
         {.name = "define", .run = run_define, .flags = OPERATION_FINAL},
         {.name = "power", .run = run_power, .flags = OPERATION_FINAL},
@@ -362,6 +364,7 @@ const struct operation_kind snapshot_revert_kind = {.name = "snapshot.revert",
         .steps = steps,
         .n_steps = ARRAY_LEN(steps),
         .finish = finish_revert,
+        .on_cancel = vm_room_cancel,
         VM_JOB(REVERT)};
 
 /* ---- the mutation ---- */

@@ -24,12 +24,13 @@ struct vms_config {
 };
 
 /*
- * Mode balloon: who moves memory between guests is asked before a guest boots. Core loop. `wait` calls need->done exactly
+ * Mode balloon: who moves memory between guests is asked before a guest boots or grows. Core loop. `wait` calls need->done exactly
  * once: 0 when the other guests were seen to have given enough, else why they will not; not at all once the daemon stops.
  */
 struct vm_room_need {
 	const char *host_id, *vm_id; /* borrowed for the call */
 	int64_t bytes;               /* missing as known when the room was granted */
+	int64_t grows_to_bytes;      /* the memory that a running guest is to have; 0: it boots */
 	void (*done)(void *done_arg, int rc, const struct err *e);
 	void *done_arg;
 };

@@ -3,8 +3,15 @@
 #include "compute/vm_room.h"
 
 #include "base/cleanup.h"
-#include "compute/room.h"
 #include "compute/vm_live.h"
+
+void vm_room_note(const struct room_granted *granted, json_t *input)
+{
+	if (!granted->must_wait)
+		return;
+	json_object_set_new(input, "room_bytes", json_integer(granted->wait_bytes));
+	json_object_set_new(input, "grows_to_bytes", json_integer(granted->grows_to_bytes));
+}
 
 int vm_room_grant(struct db *db, struct vms *vms, const struct vm_row *row,
         const struct vm_spec *spec, json_t *input, struct err *e)
@@ -12,8 +19,8 @@ int vm_room_grant(struct db *db, struct vms *vms, const struct vm_row *row,
 	struct room_granted granted = {0};
 	int rc = room_grant(
 	        db, vms->config.services->room, row->id, row->host_id, spec, &granted, e);
-	if (rc == 0 && granted.must_wait)
-		json_object_set_new(input, "room_bytes", json_integer(granted.wait_bytes));
+	if (rc == 0)
+		vm_room_note(&granted, input);
 	return rc;
 }
 
@@ -48,6 +55,8 @@ void vm_room_wait(struct operation *op)
 	        .host_id = operation_host_id(op),
 	        .vm_id = operation_target_id(op),
 	        .bytes = json_integer_value(bytes),
+	        .grows_to_bytes =
+	                json_integer_value(json_object_get(operation_input(op), "grows_to_bytes")),
 	        .done = on_room,
 	        .done_arg = op,
 	};

@@ -24,6 +24,7 @@
 #include "compute/quota.h"
 #include "compute/room.h"
 #include "compute/room_cpus.h"
+#include "compute/vm_room.h"
 #include "compute/vm_call.h"
 #include "compute/vm_change.h"
 #include "compute/vm_jobs.h"
@@ -182,6 +183,20 @@ static bool is_removal(const struct vm_change *change)
 	return change->action == LIVE_DISK_REMOVE || change->action == LIVE_NIC_REMOVE;
 }
 
+/* Memory that was plugged before growing failed is the guest's: the domain says so, or nobody knows. */
+static void note_plugged(struct apply *a, const struct field_change *d, json_t *active)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
+	struct err ignored = {0};
+	int rc = a->driver->get_domain(a->c, a->call->vm_id, &info, &ignored);
+	if (rc == 0 && info.live_xml)
+		rc = domain_xml_parse(info.live_xml, &facts, &ignored);
+	if (rc < 0 || facts.memory_bytes >= a->call->plan.spec.memory.size_bytes)
+		set_pointer(active, d->pointer, d->after);
+}
+
+/* `active` becomes what the guest has, also when a change fails. */
 static int apply_live(struct apply *a, json_t *active, json_t *wanted, struct err *e)
 {
 	struct field_changes changes CLEANUP(field_changes_done) = {0};
@@ -196,6 +211,8 @@ static int apply_live(struct apply *a, json_t *active, json_t *wanted, struct er
 			err_clear(e); /* it has gone already */
 			rc = 0;
 		}
+		if (rc < 0 && change.action == LIVE_MEMORY_GROW)
+			note_plugged(a, d, active);
 		if (rc < 0)
 			return rc;
 		if (is_removal(&change)) /* the guest has it until it lets go: see confirm */
@@ -249,8 +266,7 @@ static int apply_domain(struct vm_call *call, const struct driver *driver,
 	json_t *active CLEANUP(cleanup_json) = json_loads(active_text(call), 0, NULL);
 	json_t *wanted CLEANUP(cleanup_json) = json_loads(call->plan.row.spec, 0, NULL);
 	rc = apply_live(&a, active, wanted, e);
-	if (rc == 0)
-		call->active_spec = json_dumps(active, JSON_COMPACT);
+	call->active_spec = json_dumps(active, JSON_COMPACT);
 	return rc;
 }
 
@@ -279,6 +295,9 @@ static void undo_volumes(struct operation *op)
 static void on_applied(struct vm_call *call, int rc, const struct err *e)
 {
 	if (rc < 0) {
+		if (call->active_spec)
+			json_object_set_new(operation_memory(call->op), "active",
+			        json_string(call->active_spec));
 		operation_step_done(call->op, rc, e);
 		return;
 	}
@@ -402,6 +421,7 @@ static int restore_spec(struct db *db, const struct operation *op, struct err *e
 	const char *before = json_string_value(json_object_get(operation_input(op), "before"));
 	struct vm_row now CLEANUP(vm_row_done) = {0};
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
+	struct room_granted granted;
 	bool found = false;
 	int rc = vm_store_find(db, id, &now, &found, e);
 	if (rc < 0 || !found)
@@ -421,7 +441,7 @@ static int restore_spec(struct db *db, const struct operation *op, struct err *e
 		rc = vm_store_set_active(db, id, active, pending, e);
 	if (rc == 0)
 		rc = room_change(db, vms_of(op)->config.services->room, id, now.host_id, &spec,
-		        ROOM_INSIST, e);
+		        ROOM_INSIST, &granted, e);
 	if (rc == 0)
 		rc = vm_volumes_own(db, vms_of(op), id, e);
 	if (rc == 0)
@@ -468,6 +488,7 @@ static const struct operation_step steps[] = {
         {.name = "images", .run = vm_volumes_wait},
         {.name = "volumes", .run = run_volumes, .undo = undo_volumes},
         {.name = "seed", .run = vm_seed_write},
+        {.name = "room", .run = vm_room_wait},
         {.name = "apply", .run = run_apply},
         {.name = "confirm", .run = run_confirm},
 };
@@ -475,6 +496,7 @@ const struct operation_kind vm_update_kind = {.name = "vm.update",
         .steps = steps,
         .n_steps = ARRAY_LEN(steps),
         .finish = finish_update,
+        .on_cancel = vm_room_cancel,
         VM_JOB(CONFIGURE)};
 
 /* ---- the mutation ---- */
@@ -588,6 +610,7 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 {
 	ret_operation[0] = '\0';
 	struct vm_spec before CLEANUP(vm_spec_done) = {0};
+	struct room_granted granted = {0};
 	int rc = vm_check_managed(row, e);
 	if (rc == 0)
 		rc = vm_spec_load(row->spec, &before, e);
@@ -600,8 +623,8 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	if (rc == 0 && !row->adopted)
 		rc = vm_spec_check(wanted, &vms->config.rules, errors);
 	if (rc == 0)
-		rc = room_change(
-		        db, vms->config.services->room, row->id, row->host_id, wanted, ROOM_ASK, e);
+		rc = room_change(db, vms->config.services->room, row->id, row->host_id, wanted,
+		        ROOM_ASK, &granted, e);
 	if (rc < 0)
 		return rc;
 	str_replace(&wanted->name, row->name);
@@ -638,5 +661,6 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 		return rc;
 	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:I, s:b, s:O}", "before", row->spec,
 	        "version", (json_int_t)(row->version + 1), "seed", (int)seed, "wait_for", wait_for);
+	vm_room_note(&granted, input);
 	return vm_create_operation(db, vms, row, "vm.update", input, request, ret_operation, e);
 }

@@ -190,3 +190,30 @@ def test_daemon_killed_in_the_midst_goes_on_with_what_guests_have(real, virt):
     assert seen(api, "a")["current_bytes"] >= FLOOR
     assert int(agents["b"].run("memory-info")["held_kib"]) == 300 * 1024
     assert sorted(virt.virsh("list", "--name").split()) == ["a", "b"]
+
+
+def booked(api):
+    return sum(vm["booked_bytes"] for vm in api.get("/hosts/h1/balloon")["vms"])
+
+
+def test_growth_and_a_revert_wait_until_the_others_have_given(real, virt):
+    api = real.local
+    share_memory(api, 1152 * MIB, 2)
+    api.act("POST", "/vms", {**balloon_guest("a"), "memory": {"size_bytes": SIZE, "min_bytes": FLOOR, "max_bytes": 768 * MIB}},
+            wait=200)
+    agents = start_guests(real, virt, ["b"])
+    agents["a"] = GuestAgent(virt, "a")
+    agents["a"].wait_ready(200)
+    total = int(agents["a"].run("memory-info")["total_kib"])
+    api.act("PATCH", "/vms/a", {"memory": {"size_bytes": 768 * MIB}}, wait=200)
+    assert api.get("/vms/a")["pending"] == {} and booked(api) <= 1152 * MIB
+    wait_until(lambda: int(agents["a"].run("memory-info")["total_kib"]) == total + 256 * 1024, 60, "the guest has grown")
+
+    api.act("POST", "/vms/a/snapshots", {"name": "s", "memory": True}, wait=200)
+    agents["b"].run("memory-fill-rate", 300, RATE, deadline_seconds=180)
+    wait_until(lambda: booked(api) <= 1152 * MIB and seen(api, "a")["current_bytes"] < 768 * MIB, 60, "a gave")
+    agents["b"].run("memory-free")
+    api.act("POST", "/vms/a/snapshots/s/revert", wait=200)
+    agents["a"].wait_ready(200)
+    assert booked(api) <= 1152 * MIB and api.get("/vms/a")["pending"] == {}
+    assert int(agents["a"].run("memory-info")["total_kib"]) == total + 256 * 1024

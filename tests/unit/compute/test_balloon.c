@@ -6,6 +6,7 @@
 #include "tests/unit/compute/host_fixture.h"
 
 #include "compute/balloon_internal.h"
+#include "compute/vm.h"
 
 #define MIB    (1LL << 20)
 #define GUESTS 4
@@ -378,11 +379,21 @@ static void on_room(void *arg, int rc, const struct err *e)
 
 static const char newcomer[] = "11111111-1111-4111-8111-111111111111";
 
+static void want(struct bed *bed, const char *vm_id, int64_t grows_to_bytes)
+{
+	const struct vm_room_need need = {.host_id = bed->host_id,
+	        .vm_id = vm_id,
+	        .grows_to_bytes = grows_to_bytes,
+	        .done = on_room,
+	        .done_arg = bed};
+	balloons_want_room(bed->all, &need);
+}
+
 static void want_room(struct bed *bed, int mib)
 {
 	add_vm(bed, newcomer, "newcomer", "stopped", "");
 	add_reservation(bed, newcomer, "starting", mib);
-	balloons_want_room(bed->all, bed->host_id, newcomer, on_room, bed);
+	want(bed, newcomer, 0);
 }
 
 static void test_room_is_made_for_a_start(void **state)
@@ -416,6 +427,22 @@ static void test_room_that_is_not_given_is_refused_with_the_arithmetic(void **st
 	assert_non_null(strstr(bed->room_error.message, "vm0"));
 	assert_non_null(strstr(bed->room_error.numbers, "\"asked_bytes\":536870912"));
 	assert_null(bed->site->waiters);
+}
+
+/* A guest that grows waits though its process is listed all the time. */
+static void test_room_is_made_for_growth(void **state)
+{
+	struct bed *bed = *state;
+	const int more = 256;
+	start_controller(bed);
+	cycles(bed, 5);
+	assert_true(sum_current(bed) + more > USABLE);
+	want(bed, bed->vm_ids[0], (SIZE + more) * MIB);
+	for (int i = 0; i < 30 && bed->room_calls == 0; i++)
+		cycle(bed);
+	assert_int_equal(bed->room_calls, 1);
+	assert_int_equal(bed->room_rc, 0);
+	assert_true(sum_current(bed) + more <= USABLE);
 }
 
 static void test_wait_for_room_can_be_dropped(void **state)
@@ -554,6 +581,7 @@ int main(void)
 	        IN_BED(test_failed_call_is_made_again),
 	        IN_BED(test_switched_off_guests_get_their_size_back_once),
 	        IN_BED(test_room_is_made_for_a_start),
+	        IN_BED(test_room_is_made_for_growth),
 	        IN_BED(test_room_that_is_not_given_is_refused_with_the_arithmetic),
 	        IN_BED(test_wait_for_room_can_be_dropped),
 	        IN_BED(test_who_keeps_whom_from_computing_is_shown),

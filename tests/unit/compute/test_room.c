@@ -113,13 +113,16 @@ static int see_running(struct db *db, void *arg, struct err *e)
 	return room_observe(db, &seen, e);
 }
 
+static struct room_granted growth;
+
 static int grow_job(struct db *db, void *arg, struct err *e)
 {
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
 	int rc = vm_spec_load(ACTIVE, &spec, e);
 	spec.memory.size_bytes = *(const int64_t *)arg;
 	return rc < 0 ? rc
-	              : room_change(db, room, id_of('b', 0), id_of('a', 0), &spec, ROOM_ASK, e);
+	              : room_change(db, room, id_of('b', 0), id_of('a', 0), &spec, ROOM_ASK,
+	                        &growth, e);
 }
 
 static int set_mode_balloon(struct db *db, void *arg, struct err *e)
@@ -164,19 +167,47 @@ static void test_a_running_guest_holds_what_it_grows_to_before_it_does(void **st
 	assert_int_equal(held_of_first(f, "min_bytes"), GIB / 4);
 }
 
-static void test_growth_is_refused_where_other_guests_had_to_give_first(void **state)
+static void test_growth_waits_where_other_guests_have_to_give_first(void **state)
 {
 	struct host_fixture *f = *state;
 	int64_t larger = GIB + 512 * MIB;
 	run_two(f, 5 * GIB / 2);
 	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), ERR_NO_CAPACITY);
-	/* Now the floors would allow it, but what the guests have does not. */
+	assert_int_equal(held_of_first(f, "size_bytes"), GIB);
+	/* Now the floors allow it, but what the guests have does not. */
 	assert_int_equal(writer_run(f->writer, set_mode_balloon, NULL, &f->e), 0);
-	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), ERR_NO_CAPACITY);
-	assert_non_null(strstr(f->e.numbers, "missing_bytes"));
-	assert_string_equal(f->e.pointer, "/memory/size_bytes");
+	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), 0);
+	assert_true(growth.must_wait && growth.wait_bytes > 0);
+	assert_int_equal(growth.grows_to_bytes, larger);
+	assert_int_equal(held_of_first(f, "size_bytes"), larger);
+	assert_int_equal(held_of_first(f, "booked_bytes"), larger);
+}
+
+static int fail_growth_job(struct db *db, void *arg, struct err *e)
+{
+	(void)arg;
+	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
+	int rc = vm_spec_load(ACTIVE, &spec, e);
+	return rc < 0 ? rc
+	              : room_change(db, room, id_of('b', 0), id_of('a', 0), &spec, ROOM_INSIST,
+	                        &growth, e);
+}
+
+static void test_failed_growth_gives_back_what_the_guest_did_not_come_to_have(void **state)
+{
+	struct host_fixture *f = *state;
+	int64_t larger = GIB + 512 * MIB;
+	run_two(f, 6 * GIB);
+	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), 0);
+	assert_int_equal(writer_run(f->writer, fail_growth_job, NULL, &f->e), 0);
 	assert_int_equal(held_of_first(f, "size_bytes"), GIB);
 	assert_int_equal(held_of_first(f, "booked_bytes"), GIB);
+	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), 0);
+	fixture_exec(f, "UPDATE vm SET active_spec = "
+	                "json_set(active_spec, '$.memory.size_bytes', 1610612736)");
+	assert_int_equal(writer_run(f->writer, fail_growth_job, NULL, &f->e), 0);
+	assert_int_equal(held_of_first(f, "size_bytes"), larger);
+	assert_int_equal(held_of_first(f, "booked_bytes"), larger);
 }
 
 /* ---- choosing ---- */
@@ -381,7 +412,7 @@ static int change_job(struct db *db, void *arg, struct err *e)
 {
 	const struct change_job *job = arg;
 	return room_change(
-	        db, room, id_of('b', job->vm), id_of('a', 0), &job->spec, job->insist, e);
+	        db, room, id_of('b', job->vm), id_of('a', 0), &job->spec, job->insist, &growth, e);
 }
 
 static int run_job_of_vm(struct db *db, void *arg, struct err *e)
@@ -547,7 +578,8 @@ int main(void)
 	        WITH_ROOM(test_a_changed_policy_counts_from_the_next_decision_on),
 	        WITH_ROOM(test_a_domain_started_by_others_holds_room_even_where_there_is_none),
 	        WITH_ROOM(test_a_running_guest_holds_what_it_grows_to_before_it_does),
-	        WITH_ROOM(test_growth_is_refused_where_other_guests_had_to_give_first),
+	        WITH_ROOM(test_growth_waits_where_other_guests_have_to_give_first),
+	        WITH_ROOM(test_failed_growth_gives_back_what_the_guest_did_not_come_to_have),
 	        WITH_ROOM(test_a_vm_that_stays_off_goes_where_there_is_no_room_now),
 	        WITH_ROOM(test_hosts_that_do_not_answer_are_chosen_only_by_who_waits),
 	        WITH_ROOM(test_a_host_that_answers_again_is_preferred),

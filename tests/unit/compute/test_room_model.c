@@ -79,6 +79,7 @@ static int act(struct db *db, const struct job *job, struct err *e)
 {
 	const struct truth *t = &truths[job->vm];
 	const struct vm_spec wanted = spec_of(job->quarters, job->vcpus);
+	struct room_granted granted;
 	switch (job->act) {
 	case ACT_START:
 		return begin_start(db, job, e);
@@ -91,8 +92,8 @@ static int act(struct db *db, const struct job *job, struct err *e)
 	case ACT_STOP:
 		return see(db, job->vm, false, e);
 	default:
-		return room_change(
-		        db, room, id_of('b', job->vm), id_of('a', t->host), &wanted, ROOM_ASK, e);
+		return room_change(db, room, id_of('b', job->vm), id_of('a', t->host), &wanted,
+		        ROOM_ASK, &granted, e);
 	}
 }
 
