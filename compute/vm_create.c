@@ -36,16 +36,6 @@
 
 /* ---- steps ---- */
 
-static void run_volumes(struct operation *op)
-{
-	vm_call_submit(op, vm_call_create_volumes, NULL, 120000, 0);
-}
-
-static void undo_volumes(struct operation *op)
-{
-	vm_call_submit(op, vm_call_delete_new_volumes, NULL, 120000, 0);
-}
-
 static int check_networks(const struct vm_plan *plan, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
@@ -114,15 +104,15 @@ static int finish_create(struct db *db, const struct operation *op, enum operati
 	const char *id = operation_target_id(op);
 	int rc;
 	if (outcome == OPERATION_SUCCEEDED) {
-		rc = vm_volumes_flatten_new(db, vms_of(op), id, e);
+		rc = vm_volumes_flatten_new(db, op, e);
 		if (rc == 0)
-			rc = vm_volumes_mark_ready(db, id, e);
+			rc = vm_volumes_mark_ready(db, op, e);
 		if (rc == 0)
 			rc = vm_add_change(db, "ready", id, operation_target_name(op), e);
 		vms_mark_dirty_on_commit(db, vms_of(op), operation_host_id(op), id);
 		return rc;
 	}
-	rc = vm_volumes_forget_new(db, id, e);
+	rc = vm_volumes_forget_new(db, id, NULL, e);
 	if (rc == 0)
 		rc = vm_store_delete(db, id, e);
 	return rc < 0 ? rc : vm_add_change(db, "deleted", id, operation_target_name(op), e);
@@ -130,7 +120,7 @@ static int finish_create(struct db *db, const struct operation *op, enum operati
 
 static const struct operation_step steps[] = {
         {.name = "images", .run = vm_volumes_wait},
-        {.name = "volumes", .run = run_volumes, .undo = undo_volumes},
+        {.name = "volumes", .run = vm_volumes_create, .undo = vm_volumes_uncreate},
         {.name = "seed", .run = vm_seed_write},
         {.name = "define", .run = run_define, .undo = undo_define},
         {.name = "room", .run = vm_room_wait},

@@ -282,16 +282,6 @@ static int store_applied(struct db *db, struct vm_call *call, struct err *e)
 
 /* ---- steps ---- */
 
-static void run_volumes(struct operation *op)
-{
-	vm_call_submit(op, vm_call_create_volumes, NULL, 120000, 0);
-}
-
-static void undo_volumes(struct operation *op)
-{
-	vm_call_submit(op, vm_call_delete_new_volumes, NULL, 120000, 0);
-}
-
 static void on_applied(struct vm_call *call, int rc, const struct err *e)
 {
 	if (rc < 0) {
@@ -415,38 +405,90 @@ static const char *active_after(const struct operation *op, const struct vm_row 
 	return active && now->active_spec ? active : now->active_spec;
 }
 
-static int restore_spec(struct db *db, const struct operation *op, struct err *e)
+/* Somebody has changed it since: theirs stands, and is applied by theirs, with what this one had reserved for it. */
+static int leave_to_later(
+        struct db *db, const struct operation *op, const struct vm_row *now, struct err *e)
 {
-	const char *id = operation_target_id(op);
-	const char *before = json_string_value(json_object_get(operation_input(op), "before"));
-	struct vm_row now CLEANUP(vm_row_done) = {0};
+	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
+	const char *active = active_after(op, now);
+	int rc = vm_spec_load(now->spec, &spec, e);
+	if (rc == 0)
+		rc = vm_volumes_forget_new(db, now->id, &spec, e);
+	if (rc < 0 || !active)
+		return rc;
+	char *pending CLEANUP(cleanup_free) = vm_change_pending(active, now->spec);
+	return vm_store_set_active(db, now->id, active, pending, e);
+}
+
+static int restore_spec(struct db *db, const struct operation *op, const struct vm_row *now,
+        const char *before, struct err *e)
+{
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
 	struct room_granted granted;
-	bool found = false;
-	int rc = vm_store_find(db, id, &now, &found, e);
-	if (rc < 0 || !found)
-		return rc;
-	json_int_t version = json_integer_value(json_object_get(operation_input(op), "version"));
-	if (now.version != version)
-		return 0; /* somebody has changed it since: theirs stands, and is applied by theirs
-		           */
-	rc = vm_spec_load(before, &spec, e);
+	int rc = vm_spec_load(before, &spec, e);
 	if (rc < 0)
 		return rc;
 	const struct vm_insert row = vm_row_from_spec(&spec, before);
-	const char *active = active_after(op, &now);
+	const char *active = active_after(op, now);
 	char *pending CLEANUP(cleanup_free) = vm_change_pending(active, before);
-	rc = vm_store_set_spec(db, id, &row, pending, e);
+	rc = vm_store_set_spec(db, now->id, &row, pending, e);
 	if (rc == 0 && active)
-		rc = vm_store_set_active(db, id, active, pending, e);
+		rc = vm_store_set_active(db, now->id, active, pending, e);
 	if (rc == 0)
-		rc = room_change(db, vms_of(op)->config.services->room, id, now.host_id, &spec,
-		        ROOM_INSIST, &granted, e);
+		rc = room_change(db, vms_of(op)->config.services->room, now->id, now->host_id,
+		        &spec, ROOM_INSIST, &granted, e);
 	if (rc == 0)
-		rc = vm_volumes_own(db, vms_of(op), id, e);
+		rc = vm_volumes_forget_new(db, now->id, &spec, e);
 	if (rc == 0)
-		rc = vm_store_set_macs(db, id, &spec, e);
-	return rc < 0 ? rc : vm_add_change(db, "updated", id, now.name, e);
+		rc = vm_volumes_own(db, vms_of(op), now->id, e);
+	if (rc == 0)
+		rc = vm_store_set_macs(db, now->id, &spec, e);
+	return rc < 0 ? rc : vm_add_change(db, "updated", now->id, now->name, e);
+}
+
+/* Whether another operation will make what is reserved. */
+static int find_maker(struct db *db, const char *vm_id, bool *ret_found, struct err *e)
+{
+	const char *const kinds[] = {vm_create_kind.name, vm_update_kind.name};
+	char other[UUID_TEXT_SIZE] = "";
+	int rc = 0;
+	for (size_t i = 0; i < ARRAY_LEN(kinds) && rc == 0 && !other[0]; i++)
+		rc = operation_find_kind(db, vm_id, kinds[i], other, e);
+	*ret_found = other[0] != '\0';
+	return rc;
+}
+
+/* The configuration of before the change, or that of later ones; without disks that nobody will make. */
+static int find_standing(struct db *db, const struct operation *op, const struct vm_row *now,
+        char **ret_spec, struct err *e)
+{
+	const json_t *input = operation_input(op);
+	bool is_last = now->version == json_integer_value(json_object_get(input, "version"));
+	const char *spec =
+	        is_last ? json_string_value(json_object_get(input, "before")) : now->spec;
+	bool made = false;
+	int rc = find_maker(db, now->id, &made, e);
+	if (rc < 0)
+		return rc;
+	if (!made)
+		return vm_volumes_leave_unmade(db, now->id, spec, ret_spec, e);
+	*ret_spec = xstrdup(spec);
+	return 0;
+}
+
+static int take_back(struct db *db, const struct operation *op, struct err *e)
+{
+	struct vm_row now CLEANUP(vm_row_done) = {0};
+	char *spec CLEANUP(cleanup_free) = NULL;
+	bool found = false;
+	int rc = vm_store_find(db, operation_target_id(op), &now, &found, e);
+	if (rc < 0 || !found)
+		return rc;
+	rc = find_standing(db, op, &now, &spec, e);
+	if (rc < 0)
+		return rc;
+	return str_equal(spec, now.spec) ? leave_to_later(db, op, &now, e)
+	                                 : restore_spec(db, op, &now, spec, e);
 }
 
 /* All is as wanted: volumes are where the configuration says. */
@@ -463,9 +505,9 @@ static int settle(struct db *db, const struct operation *op, struct err *e)
 	if (rc == 0)
 		rc = vm_spec_load(before_text, &before, e);
 	if (rc == 0)
-		rc = vm_volumes_flatten_new(db, vms_of(op), id, e);
+		rc = vm_volumes_flatten_new(db, op, e);
 	if (rc == 0)
-		rc = vm_volumes_mark_ready(db, id, e);
+		rc = vm_volumes_mark_ready(db, op, e);
 	if (rc == 0)
 		rc = vm_volumes_own(db, vms_of(op), id, e);
 	return rc < 0 ? rc : vm_volumes_drop_media(db, vms_of(op), row.host_id, &before, &spec, e);
@@ -477,16 +519,12 @@ static int finish_update(struct db *db, const struct operation *op, enum operati
 	(void)error;
 	const char *id = operation_target_id(op);
 	vms_mark_dirty_on_commit(db, vms_of(op), operation_host_id(op), id);
-	if (outcome != OPERATION_SUCCEEDED) {
-		int rc = vm_volumes_forget_new(db, id, e);
-		return rc < 0 ? rc : restore_spec(db, op, e);
-	}
-	return settle(db, op, e);
+	return outcome == OPERATION_SUCCEEDED ? settle(db, op, e) : take_back(db, op, e);
 }
 
 static const struct operation_step steps[] = {
         {.name = "images", .run = vm_volumes_wait},
-        {.name = "volumes", .run = run_volumes, .undo = undo_volumes},
+        {.name = "volumes", .run = vm_volumes_create, .undo = vm_volumes_uncreate},
         {.name = "seed", .run = vm_seed_write},
         {.name = "room", .run = vm_room_wait},
         {.name = "apply", .run = run_apply},

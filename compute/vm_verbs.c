@@ -26,24 +26,27 @@
 
 /*
  * A change that was asked for after this start is in the row already, but neither its volumes nor its seed are made: the
- * guest starts with what holds until that change has its turn.
+ * guest starts with what holds until that change has its turn. It may have been taken back since the plan was read.
  */
 static int hold_back_changes(struct vm_call *call, char **ret_spec, struct err *e)
 {
 	char *text CLEANUP(cleanup_free) = NULL;
+	struct vm_row now CLEANUP(vm_row_done) = {0};
 	struct db *db;
 	int rc = readers_get(call->readers, &db, e);
 	if (rc == 0)
 		rc = operation_find_input(db, call->vm_id, vm_update_kind.name, &text, e);
+	if (rc == 0)
+		rc = vm_store_get(db, call->vm_id, &now, e);
 	if (rc < 0)
 		return rc;
 	json_t *input CLEANUP(cleanup_json) = text ? json_loads(text, 0, NULL) : NULL;
 	const char *before = json_string_value(json_object_get(input, "before"));
-	*ret_spec = xstrdup(before ? before : call->plan.row.spec);
-	if (!before)
-		return 0;
+	rc = vm_volumes_leave_unmade(db, call->vm_id, before ? before : now.spec, ret_spec, e);
+	if (rc < 0)
+		return rc;
 	vm_spec_done(&call->plan.spec);
-	return vm_spec_load(before, &call->plan.spec, e);
+	return vm_spec_load(*ret_spec, &call->plan.spec, e);
 }
 
 static int prepare(struct vm_call *call, const struct driver *driver, struct driver_connection *c,

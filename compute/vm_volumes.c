@@ -15,6 +15,8 @@
 #include "db/reader.h"
 #include "storage/volume_operations.h"
 
+#define VOLUMES_TIMEOUT_MS 120000
+
 static int for_each_volume(struct db *db, const char *vm_id, const void *arg,
         int (*act)(struct db *db, const struct volume_row *volume, const void *arg, struct err *e),
         struct err *e)
@@ -36,28 +38,63 @@ static bool is_new(const struct volume_row *volume)
 	return strcmp(volume->state, "creating") == 0;
 }
 
+/* A change that is queued behind the operation may have reserved more meanwhile: those are not made yet. */
+static bool was_made_by(const struct operation *op, const struct volume_row *volume)
+{
+	size_t i;
+	json_t *id;
+	json_array_foreach(json_object_get(operation_memory(op), "made"), i, id)
+	{
+		if (str_equal(json_string_value(id), volume->id))
+			return is_new(volume);
+	}
+	return false;
+}
+
 static int mark_ready(
         struct db *db, const struct volume_row *volume, const void *arg, struct err *e)
 {
-	(void)arg;
-	return is_new(volume) ? volume_mark_ready(db, volume->id, e) : 0;
+	return was_made_by(arg, volume) ? volume_mark_ready(db, volume->id, e) : 0;
 }
 
-int vm_volumes_mark_ready(struct db *db, const char *vm_id, struct err *e)
+int vm_volumes_mark_ready(struct db *db, const struct operation *op, struct err *e)
 {
-	return for_each_volume(db, vm_id, NULL, mark_ready, e);
+	return for_each_volume(db, operation_target_id(op), op, mark_ready, e);
 }
 
 static int forget_new(
         struct db *db, const struct volume_row *volume, const void *arg, struct err *e)
 {
-	(void)arg;
-	return is_new(volume) ? volume_forget(db, volume->id, e) : 0;
+	const struct vm_spec *spec = arg;
+	bool is_wanted = spec && vm_volume_is_named(volume, spec);
+	return is_new(volume) && !is_wanted ? volume_forget(db, volume->id, e) : 0;
 }
 
-int vm_volumes_forget_new(struct db *db, const char *vm_id, struct err *e)
+int vm_volumes_forget_new(
+        struct db *db, const char *vm_id, const struct vm_spec *spec, struct err *e)
 {
-	return for_each_volume(db, vm_id, NULL, forget_new, e);
+	return for_each_volume(db, vm_id, spec, forget_new, e);
+}
+
+static int leave_unmade(
+        struct db *db, const struct volume_row *volume, const void *arg, struct err *e)
+{
+	(void)db;
+	(void)e;
+	json_t *disks = json_object_get(arg, "disks");
+	const json_t *name = json_object_get(json_object_get(disks, volume->disk), "volume");
+	if (is_new(volume) && str_equal(json_string_value(name), volume->name))
+		json_object_del(disks, volume->disk);
+	return 0;
+}
+
+int vm_volumes_leave_unmade(
+        struct db *db, const char *vm_id, const char *spec, char **ret_spec, struct err *e)
+{
+	json_t *left CLEANUP(cleanup_json) = json_loads(spec, 0, NULL);
+	int rc = for_each_volume(db, vm_id, left, leave_unmade, e);
+	*ret_spec = rc < 0 ? NULL : json_dumps(left, JSON_COMPACT);
+	return rc;
 }
 
 /* ---- ownership ---- */
@@ -200,18 +237,18 @@ static bool shall_be_full(const struct vm_spec *spec, const char *name)
 	return disk && disk->clone == VM_CLONE_FULL;
 }
 
-int vm_volumes_flatten_new(struct db *db, struct vms *vms, const char *vm_id, struct err *e)
+int vm_volumes_flatten_new(struct db *db, const struct operation *op, struct err *e)
 {
 	struct vm_plan plan CLEANUP(vm_plan_done) = {0};
 	const struct vm_request request = {.requested_by = "berth", .wait_ms = HOST_PATIENCE_MS};
-	int rc = vm_plan_load(db, vm_id, &plan, e);
+	int rc = vm_plan_load(db, operation_target_id(op), &plan, e);
 	for (size_t i = 0; i < plan.n_volumes && rc == 0; i++) {
 		const char *disk = plan.volumes[i].disk;
 		char operation[UUID_TEXT_SIZE];
-		if (is_new(&plan.volumes[i]) && plan.chains[i].len > 1 &&
+		if (was_made_by(op, &plan.volumes[i]) && plan.chains[i].len > 1 &&
 		        shall_be_full(&plan.spec, disk))
 			rc = vm_disk_start_flatten(
-			        db, vms, &plan.row, disk, &request, operation, e);
+			        db, vms_of(op), &plan.row, disk, &request, operation, e);
 	}
 	return rc;
 }
@@ -279,9 +316,10 @@ static int check_below(const struct layer_chain *chain, struct err *e)
 	        chain->layers[1].state);
 }
 
-int vm_call_create_volumes(struct vm_call *call, const struct driver *driver,
+static int create_volumes(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
+	call->found = json_array();
 	for (size_t i = 0; i < call->plan.n_volumes; i++) {
 		const struct volume_row *volume = &call->plan.volumes[i];
 		if (!is_new(volume))
@@ -292,11 +330,12 @@ int vm_call_create_volumes(struct vm_call *call, const struct driver *driver,
 			        &call->plan.chains[i], /* preallocate= */ false, driver, c, e);
 		if (rc < 0)
 			return err_prefix(e, "disk %s", volume->disk);
+		json_array_append_new(call->found, json_string(volume->id));
 	}
 	return 0;
 }
 
-int vm_call_delete_new_volumes(struct vm_call *call, const struct driver *driver,
+static int delete_new_volumes(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	for (size_t i = 0; i < call->plan.n_volumes; i++) {
@@ -307,6 +346,26 @@ int vm_call_delete_new_volumes(struct vm_call *call, const struct driver *driver
 			return rc;
 	}
 	return 0;
+}
+
+static void on_created(struct vm_call *call, int rc, const struct err *e)
+{
+	if (rc < 0) {
+		operation_step_done(call->op, rc, e);
+		return;
+	}
+	json_object_set(operation_memory(call->op), "made", call->found);
+	vm_call_finish_step(call, NULL);
+}
+
+void vm_volumes_create(struct operation *op)
+{
+	vm_call_submit_then(op, create_volumes, VOLUMES_TIMEOUT_MS, 0, on_created);
+}
+
+void vm_volumes_uncreate(struct operation *op)
+{
+	vm_call_submit(op, delete_new_volumes, NULL, VOLUMES_TIMEOUT_MS, 0);
 }
 
 int vm_call_delete_all_volumes(struct vm_call *call, const struct driver *driver,

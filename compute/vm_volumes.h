@@ -19,14 +19,22 @@ struct vm_claim {
  */
 int vm_volumes_claim(struct db *db, struct vm_spec *spec, const struct vm_spec *before,
         const struct vm_claim *claim, struct err *e);
-/* Makes those independent of their image that shall be: starts vm.disk.flatten. Before they are ready. Writer. */
-int vm_volumes_flatten_new(struct db *db, struct vms *vms, const char *vm_id, struct err *e);
+/* Makes those that the operation has made independent of their image if they shall be: starts vm.disk.flatten. Before
+ * they are ready. Writer. */
+int vm_volumes_flatten_new(struct db *db, const struct operation *op, struct err *e);
 /* The step that waits for the operations in the input's "wait_for". Core loop. */
 void vm_volumes_wait(struct operation *op);
-/* Those in state "creating" become ready. */
-int vm_volumes_mark_ready(struct db *db, const char *vm_id, struct err *e);
-/* Forgets those that are still "creating". */
-int vm_volumes_forget_new(struct db *db, const char *vm_id, struct err *e);
+/* The step that makes the files of volumes in state "creating", and its undo. Core loop. */
+void vm_volumes_create(struct operation *op);
+void vm_volumes_uncreate(struct operation *op);
+/* Those that the operation has made become ready. Writer. */
+int vm_volumes_mark_ready(struct db *db, const struct operation *op, struct err *e);
+/* Forgets those that are still "creating", but for those that `spec` (NULL: none) names: a later change makes them. */
+int vm_volumes_forget_new(
+        struct db *db, const char *vm_id, const struct vm_spec *spec, struct err *e);
+/* The stored form `spec` without disks whose volumes were never made, as an earlier change failed. Caller frees. */
+int vm_volumes_leave_unmade(
+        struct db *db, const char *vm_id, const char *spec, char **ret_spec, struct err *e);
 /*
  * The VM owns the volumes of its configuration's disks and those that its guest still has (active_spec: a disk that could not
  * be unplugged, whose removal is pending); the others are free, a seed is deleted. Writer.
@@ -42,12 +50,7 @@ bool vm_volume_goes_with_vm(const struct volume_row *volume, const struct vm_spe
 int vm_volumes_drop_media(struct db *db, struct vms *vms, const char *host_id,
         const struct vm_spec *before, const struct vm_spec *now, struct err *e);
 
-/* Lane thread, as vm_call_fn: make the files of volumes in state "creating"; delete them again;
- * delete all of the configuration (the seed alone). */
-int vm_call_create_volumes(struct vm_call *call, const struct driver *driver,
-        struct driver_connection *c, struct err *e);
-int vm_call_delete_new_volumes(struct vm_call *call, const struct driver *driver,
-        struct driver_connection *c, struct err *e);
+/* Lane thread, as vm_call_fn: delete all of the configuration (the seed alone). */
 int vm_call_delete_all_volumes(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e);
 int vm_call_delete_seed(struct vm_call *call, const struct driver *driver,

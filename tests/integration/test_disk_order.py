@@ -83,3 +83,22 @@ def test_work_queued_behind_a_suspension_is_refused(slow):
     assert "data" in api.get("/vms/g")["disks"] and api.get("/vms/g")["pending"] == {}
     api.act("POST", "/vms/g/start")
     api.act("POST", "/vms/g/disks/data/move", {"pool": "second"})
+
+
+@pytest.mark.parametrize("cancelled, left", [([0], ["a", "b"]), ([1], ["a"]), ([0, 1], []), ([1, 0], [])])
+def test_of_two_changes_in_line_each_leaves_the_others_volumes(slow, cancelled, left):
+    api = slow.local
+    api.act("POST", "/vms", small_vm("g"))
+    first = api.ok("POST", "/vms/g/start")
+    changes = [api.ok("PATCH", "/vms/g", {"disks": {name: {"size_bytes": 16 * MIB}}}) for name in ["a", "b"]]
+    for i in cancelled:
+        api.ok("DELETE", f"/operations/{changes[i].json['id']}")
+    begun = ended(api, first, *changes)
+    states = [operation["state"] for operation in begun]
+    assert states == ["succeeded"] + ["cancelled" if i in cancelled else "succeeded" for i in range(2)], [b.get("error") for b in begun]
+    disks = api.get("/vms/g")["disks"]
+    assert sorted(disks) == left
+    assert sorted(rows(slow, "SELECT disk, state FROM volume")) == [(name, "ready") for name in left]
+    assert [api.get(f"/pools/default/volumes/{disks[name]['volume']}")["size_bytes"] for name in left] == [16 * MIB] * len(left)
+    api.act("POST", "/vms/g/stop")
+    api.act("POST", "/vms/g/start")  # looks at the files
