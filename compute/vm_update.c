@@ -6,9 +6,11 @@
  *     -> images    wait for the copies of images
  *     -> volumes   files of added disks                          undo: delete them
  *     -> seed      cloud-init's data
+ *     -> room      mode balloon: until other guests have given what this one grows by
  *     -> apply     define; if it runs, change live what can be   undo: a start defines anew
  *     -> confirm   until the guest has let go of removed devices
- *  success: volumes of removed disks that the guest does not have are free. Failure: the configuration is again what it was.
+ *  success: volumes of removed disks that the guest does not have are free. Failure: the configuration is again what it was,
+ *  unless others have changed it since: theirs stands, less what nobody will make.
  *
  * What the running guest has (active_spec) is advanced member by member as libvirt accepts each, a removed device when it
  * is gone; what still differs from the spec afterwards is `pending`. A disk that cannot be unplugged keeps its volume until
