@@ -29,7 +29,7 @@ static void read_host(void *arg, const struct balloon_host_row *row)
 	roster->ksm_mark = xstrdup(row->ksm_mark);
 	roster->total_bytes = row->memory_bytes;
 	roster->reserve_bytes = group.host_reserve.memory_bytes;
-	roster->is_enabled = group.balloon.enabled;
+	roster->policy = group.balloon;
 	roster->is_overcommitted = group.overcommit.mode == OVERCOMMIT_BALLOON;
 }
 
@@ -152,7 +152,7 @@ static bool member_has_work(const struct balloon_roster *roster, const struct ba
 		return true;
 	if (!m->managed || m->hugepages)
 		return false;
-	bool is_on = roster->is_enabled && m->ballooning;
+	bool is_on = roster->policy.enabled && m->ballooning;
 	return is_on ? m->min_bytes < m->size_bytes || m->booked_bytes < m->size_bytes
 	             : m->booked_bytes > 0 && m->booked_bytes < m->size_bytes;
 }
