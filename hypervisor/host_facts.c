@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/cpu_set.h"
 #include "base/str.h"
 #include "base/vec.h"
 #include "hypervisor/xml_read.h"
@@ -437,6 +438,23 @@ static const char *hardware_name(enum hardware_virtualization hardware)
 	return names[hardware];
 }
 
+static void encode_node(
+        const struct host_facts *f, const struct numa_node *node, struct json_writer *w)
+{
+	struct cpu_set cpus = {{0}};
+	struct str list CLEANUP(str_done) = {0};
+	for (size_t i = 0; i < f->n_host_cpus; i++)
+		if (f->host_cpus[i].node == node->id)
+			cpu_set_add(&cpus, f->host_cpus[i].id);
+	cpu_set_format(&cpus, &list);
+	json_object_begin(w);
+	json_member_int(w, "id", node->id);
+	json_member_int(w, "memory_bytes", node->memory_bytes);
+	json_member_int(w, "cpus", node->cpus);
+	json_member_string(w, "cpu_list", str_text(&list));
+	json_object_end(w);
+}
+
 static void encode_cpu(const struct host_facts *f, struct json_writer *w)
 {
 	json_key(w, "cpu");
@@ -450,11 +468,24 @@ static void encode_cpu(const struct host_facts *f, struct json_writer *w)
 	json_member_int(w, "threads_per_core", f->threads_per_core);
 	json_key(w, "numa_nodes");
 	json_array_begin(w);
-	for (size_t i = 0; i < f->n_numa; i++) {
+	for (size_t i = 0; i < f->n_numa; i++)
+		encode_node(f, &f->numa[i], w);
+	json_array_end(w);
+	json_object_end(w);
+}
+
+static void encode_memory(const struct host_facts *f, struct json_writer *w)
+{
+	json_key(w, "memory");
+	json_object_begin(w);
+	json_member_int(w, "total_bytes", f->memory_bytes);
+	json_key(w, "hugepages");
+	json_array_begin(w);
+	for (size_t i = 0; i < f->n_hugepages; i++) {
 		json_object_begin(w);
-		json_member_int(w, "id", f->numa[i].id);
-		json_member_int(w, "memory_bytes", f->numa[i].memory_bytes);
-		json_member_int(w, "cpus", f->numa[i].cpus);
+		json_member_int(w, "node", f->hugepages[i].node);
+		json_member_int(w, "page_bytes", f->hugepages[i].page_bytes);
+		json_member_int(w, "pages", f->hugepages[i].pages);
 		json_object_end(w);
 	}
 	json_array_end(w);
@@ -507,10 +538,7 @@ void host_facts_encode(const struct host_facts *facts, struct json_writer *w)
 {
 	json_member_string(w, "hostname", facts->hostname);
 	encode_cpu(facts, w);
-	json_key(w, "memory");
-	json_object_begin(w);
-	json_member_int(w, "total_bytes", facts->memory_bytes);
-	json_object_end(w);
+	encode_memory(facts, w);
 	encode_virtualization(facts, w);
 	json_key(w, "versions");
 	json_object_begin(w);

@@ -305,6 +305,13 @@ def test_bad_input_is_refused_at_the_member(fake, members, pointer):
     assert api.get("/vms")["items"] == []
 
 
+def test_host_shows_its_numa_nodes_and_huge_pages(fake):
+    host = fake.local.get("/hosts/h1")
+    total = host["memory"]["total_bytes"]
+    assert host["cpu"]["numa_nodes"] == [{"id": 0, "memory_bytes": total, "cpus": 16, "cpu_list": "0-15"}]
+    assert host["memory"]["hugepages"] == []
+
+
 def test_ratios_below_one_and_no_numbers_are_refused(fake):
     api = fake.local
     for ratio in ["0.5", "NaN", "-1", "1e999"]:
