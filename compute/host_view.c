@@ -185,6 +185,7 @@ static void encode_facts(const struct host_full_row *full, int64_t reserved, str
 	json_t *facts = json_loads(full->row.facts, 0, NULL);
 	encode_fact(facts, "cpu", w);
 	encode_memory(full, facts, reserved, w);
+	encode_fact(facts, "networks", w);
 	encode_virtualization(facts, full->row.accelerator, w);
 	encode_fact(facts, "versions", w);
 	encode_fact(facts, "architectures", w);

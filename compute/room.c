@@ -214,8 +214,8 @@ int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
 	room_request_fill(&request, wish->spec, wish->vm_id, ROOM_ANY_HOST);
 	request.place.host_id = wish->host_id;
 	request.place.group_id = wish->group_id;
-	if (wish->host_id)
-		request.place.pools.len = 0; /* what claims the volumes says more of one host */
+	if (wish->host_id) /* what claims the volumes and asks the host itself says more of one host */
+		request.place.pools.len = request.place.networks.len = 0;
 	const struct inventory_host *host = find_place(room, &request, wish);
 	if (!host && wish->may_wait) {
 		request.place.any_state = true;

@@ -18,19 +18,12 @@
 #include "base/vec.h"
 #include "hypervisor/xml_read.h"
 
-static void free_texts(char **texts)
-{
-	for (char **text = texts; text && *text; text++)
-		free(*text);
-	free(texts);
-}
-
 static void arch_done(struct arch_facts *a)
 {
 	free(a->emulator);
 	free(a->default_machine);
-	free_texts(a->machines);
-	free_texts(a->cpu_models);
+	str_list_free(a->machines);
+	str_list_free(a->cpu_models);
 }
 
 void host_facts_done(struct host_facts *facts)
@@ -41,6 +34,7 @@ void host_facts_done(struct host_facts *facts)
 	free(facts->numa);
 	free(facts->host_cpus);
 	free(facts->hugepages);
+	str_list_free(facts->networks);
 	free(facts->cpu_baseline);
 	free(facts->hostname);
 	free(facts->cpu_arch);
@@ -424,7 +418,7 @@ int host_facts_parse_domain(
 	        arch->has_uefi && enum_has(xml_read_child(os, "loader"), "secure", "yes");
 	if (!str_is_empty(machine))
 		str_replace(&arch->default_machine, machine);
-	free_texts(arch->cpu_models);
+	str_list_free(arch->cpu_models);
 	arch->cpu_models = read_cpu_models(root);
 	return 0;
 }
@@ -534,11 +528,25 @@ static void encode_architecture(
 	json_object_end(w);
 }
 
+static void encode_networks(const struct host_facts *f, struct json_writer *w)
+{
+	json_key(w, "networks");
+	if (!f->networks) {
+		json_put_null(w);
+		return;
+	}
+	json_array_begin(w);
+	for (char **network = f->networks; *network; network++)
+		json_put_string(w, *network);
+	json_array_end(w);
+}
+
 void host_facts_encode(const struct host_facts *facts, struct json_writer *w)
 {
 	json_member_string(w, "hostname", facts->hostname);
 	encode_cpu(facts, w);
 	encode_memory(facts, w);
+	encode_networks(facts, w);
 	encode_virtualization(facts, w);
 	json_key(w, "versions");
 	json_object_begin(w);

@@ -251,6 +251,33 @@ def test_placements_rank_and_name_every_refused_host(fleet):
     assert api.request("POST", "/placements", vm("new", 0.0001)).status == 400
 
 
+def test_a_vm_is_placed_where_its_networks_are_active(fake, scratch):
+    api = fake.local
+    alone = api.request("POST", "/vms", small_vm("b", nics={"n": {"network": "dmz"}}))
+    assert alone.status == 409 and "h1" in alone.json["detail"] and "start the network" in alone.json["hint"], alone
+    other = uri(scratch, "h2", cpus=64, mib=262144) + "&networks="
+    add_host(api, "h2", f"{other}0")  # by far the emptiest
+    assert (api.get("/hosts/h1")["networks"], api.get("/hosts/h2")["networks"]) == (["default"], [])
+
+    def ranked(**more):
+        return [host["host"] for host in api.ok("POST", "/placements", small_vm("x", **more)).json["ranking"]]
+
+    lan = {"nics": {"n": {"network": "default"}}}
+    assert ranked()[0] == "h2" and ranked(**lan) == ["h1"]
+    refused = api.ok("POST", "/placements", small_vm("x", **lan)).json["refused"]
+    assert [(host["host"], host["filter"]) for host in refused] == [("h2", "networks")]
+    assert "network default" in refused[0]["detail"]
+    api.act("POST", "/vms", small_vm("a", **lan))
+    assert api.get("/vms/a")["host"] == "h1"
+    nowhere = api.request("POST", "/vms", small_vm("b", nics={"n": {"network": "dmz"}}))
+    assert nowhere.json["code"] == "insufficient_capacity" and "network dmz" in nowhere.json["detail"], nowhere
+    assert nowhere.json["numbers"]["networks"] == 2 and api.request("GET", "/vms/b").status == 404
+    asked = api.ok("POST", "/vms?wait=60", small_vm("b", host="h2", **lan)).json  # the host itself has the last word
+    assert asked["state"] == "failed" and "default" in asked["error"]["detail"], asked
+    api.ok("PATCH", "/hosts/h2", {"uri": f"{other}1"})
+    wait_until(lambda: ranked(**lan)[0] == "h2", 30, "the network became active")
+
+
 def test_capacity_counts_what_fits_and_what_a_loss_would_cost(fleet):
     api = fleet.local
     before = api.get(f"/capacity?vcpus=1&memory_bytes={GIB}")["groups"][0]

@@ -89,7 +89,7 @@ def test_disks_stay_unless_asked(fake):
 def test_failed_creation_leaves_nothing(fake):
     api = fake.local
     operation = api.ok("POST", "/vms?wait=60", small_vm(
-        "a", disks={"root": {"size_bytes": 16 * MIB}}, nics={"n": {"network": "no-such-network"}})).json
+        "a", host="h1", disks={"root": {"size_bytes": 16 * MIB}}, nics={"n": {"network": "no-such-network"}})).json
     assert operation["state"] == "failed" and operation["error"]["detail"], operation
     assert api.request("GET", "/vms/a").status == 404
     assert api.get("/pools/default/volumes")["items"] == []

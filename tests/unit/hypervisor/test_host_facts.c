@@ -325,7 +325,7 @@ static void test_facts_are_encoded(void **state)
 	        "\"threads_per_core\":2,\"numa_nodes\":[{\"id\":0,\"memory_bytes\":4294967296,"
 	        "\"cpus\":4,\"cpu_list\":\"0-1,4-5\"},{\"id\":1,\"memory_bytes\":8589934592,"
 	        "\"cpus\":4,\"cpu_list\":\"2-3,6-7\"}]},"
-	        "\"memory\":{\"total_bytes\":12884901888,\"hugepages\":[]},"
+	        "\"memory\":{\"total_bytes\":12884901888,\"hugepages\":[]},\"networks\":null,"
 	        "\"virtualization\":{\"hardware\":\"vmx\",\"accelerators\":[\"kvm\",\"tcg\"],"
 	        "\"iommu\":true},\"versions\":{\"libvirt\":\"9.0.0\",\"hypervisor\":\"7.2.19\"},"
 	        "\"architectures\":[{\"name\":\"x86_64\",\"machines_default\":\"pc-q35-7.2\","
