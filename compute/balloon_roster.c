@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/number.h"
 #include "compute/balloon_internal.h"
 #include "compute/balloon_store.h"
 #include "compute/host_group.h"
@@ -31,11 +32,6 @@ static void read_host(void *arg, const struct balloon_host_row *row)
 	roster->reserve_bytes = group.host_reserve.memory_bytes;
 	roster->policy = group.balloon;
 	roster->is_overcommitted = group.overcommit.mode == OVERCOMMIT_BALLOON;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
 }
 
 static int64_t overhead_of(const struct balloon_vm_row *row, const struct vm_spec *active)
@@ -67,7 +63,7 @@ static struct balloon_member member_of(const struct balloon_vm_row *row,
 	        .is_starting = row->is_starting,
 	        .is_throttled = row->is_throttled,
 	        .size_bytes = memory->size_bytes,
-	        .min_bytes = smaller(min_bytes, memory->size_bytes),
+	        .min_bytes = int64_min(min_bytes, memory->size_bytes),
 	        .shares = wanted->memory.shares > 0 ? wanted->memory.shares : 1,
 	        .overhead_bytes = overhead_of(row, active),
 	        .booked_bytes = row->is_reserved ? row->booked_bytes : 0,
