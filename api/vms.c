@@ -245,6 +245,11 @@ const struct route_table vms_routes = {
 
 /* ---- reading ---- */
 
+static void encode(const struct request *rq, const struct vm_row *row, struct json_writer *w)
+{
+	vm_encode(row, vms_get_memory(rq->app->vms, row), w);
+}
+
 static int each_vm(void *arg, const struct vm_row *row)
 {
 	struct list *list = arg;
@@ -261,7 +266,7 @@ static int each_vm(void *arg, const struct vm_row *row)
 	        LIST_INT(row->created_at),
 	};
 	if (list_item(list, values))
-		vm_encode(row, list_writer(list));
+		encode(list->rq, row, list_writer(list));
 	return 0;
 }
 
@@ -275,9 +280,9 @@ static int vms_list(struct request *rq, struct reply *reply, struct err *e)
 	return rc;
 }
 
-static void reply_vm(struct reply *reply, const struct vm_row *row)
+static void reply_vm(const struct request *rq, struct reply *reply, const struct vm_row *row)
 {
-	vm_encode(row, &reply->body);
+	encode(rq, row, &reply->body);
 	reply_etag(reply, row->id, row->version);
 }
 
@@ -286,7 +291,7 @@ static int vm_get(struct request *rq, struct reply *reply, struct err *e)
 	struct vm_row row CLEANUP(vm_row_done) = {0};
 	int rc = vm_store_get(rq->db, rq->params[0], &row, e);
 	if (rc == 0)
-		reply_vm(reply, &row);
+		reply_vm(rq, reply, &row);
 	return rc;
 }
 
@@ -332,7 +337,7 @@ static int update(struct request *rq, const struct vm_row *row, struct vm_spec *
 	struct vm_row now CLEANUP(vm_row_done) = {0};
 	rc = vm_store_get(rq->db, row->id, &now, e);
 	if (rc == 0)
-		reply_vm(reply, &now);
+		reply_vm(rq, reply, &now);
 	return rc;
 }
 
@@ -454,6 +459,6 @@ static int vm_verb_adopt(struct request *rq, struct reply *reply, struct err *e)
 	if (rc == 0)
 		rc = vm_store_get(rq->db, row.id, &now, e);
 	if (rc == 0)
-		reply_vm(reply, &now);
+		reply_vm(rq, reply, &now);
 	return rc;
 }

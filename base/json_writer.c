@@ -226,6 +226,18 @@ void json_splice_members(struct json_writer *w, const char *object_text)
 	str_add_len(&w->out, object_text + 1, len - 2);
 }
 
+void json_splice_members_with(
+        struct json_writer *w, const char *object_text, const char *at, const char *more_text)
+{
+	size_t len = (size_t)(at - object_text);
+	separate(w);
+	str_add_len(&w->out, object_text + 1, len - 1);
+	str_add_len(&w->out, more_text + 1, strlen(more_text) - 2);
+	if (*at != '}')
+		str_add_char(&w->out, ',');
+	str_add_len(&w->out, at, strlen(at) - 1);
+}
+
 void json_member_string(struct json_writer *w, const char *key, const char *text)
 {
 	json_key(w, key);

@@ -35,6 +35,9 @@ void json_put_time(struct json_writer *w, int64_t wall_ms);
 void json_put_raw(struct json_writer *w, const char *json_text);
 /* The members of a JSON object text ("{...}") spliced into the object being written. */
 void json_splice_members(struct json_writer *w, const char *object_text);
+/* The same, and those of `more_text` (not "{}") go into the object within it that begins just before `at`. */
+void json_splice_members_with(
+        struct json_writer *w, const char *object_text, const char *at, const char *more_text);
 
 /* Shorthands: key and value. */
 void json_member_string(struct json_writer *w, const char *key, const char *text);

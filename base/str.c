@@ -153,3 +153,51 @@ void str_cut_utf8(char *text)
 	if ((unsigned char)text[start - 1] >= 0xc0 && str_utf8_len(text + start - 1) == 0)
 		text[start - 1] = '\0';
 }
+
+static size_t list_len(char *const *list)
+{
+	size_t n = 0;
+	while (list && list[n])
+		n++;
+	return n;
+}
+
+void str_list_free(char **list)
+{
+	for (char **text = list; text && *text; text++)
+		free(*text);
+	free(list);
+}
+
+char **str_list_copy(char *const *list)
+{
+	if (!list)
+		return NULL;
+	size_t n = list_len(list);
+	char **copy = xcalloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; i < n; i++)
+		copy[i] = xstrdup(list[i]);
+	return copy;
+}
+
+bool str_list_equal(char *const *a, char *const *b)
+{
+	if (!a || !b)
+		return a == b;
+	size_t i = 0;
+	while (a[i] && b[i] && strcmp(a[i], b[i]) == 0)
+		i++;
+	return a[i] == b[i];
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void str_list_sort(char **list)
+{
+	size_t n = list_len(list);
+	if (n > 1)
+		qsort(list, n, sizeof(*list), compare_texts);
+}

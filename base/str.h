@@ -32,6 +32,11 @@ char *str_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool str_equal(const char *a, const char *b); /* NULL equals only NULL */
 bool str_starts_with(const char *s, const char *prefix);
 bool str_is_empty(const char *s); /* NULL or "" */
+/* Lists of texts, NULL-terminated; NULL is one, too: it stays NULL, and equals only NULL. */
+void str_list_free(char **list);
+char **str_list_copy(char *const *list); /* caller frees it by str_list_free */
+bool str_list_equal(char *const *a, char *const *b);
+void str_list_sort(char **list);
 /* Parses a whole decimal int64 and nothing else; false on anything odd. */
 bool str_to_int64(const char *text, long long *ret_value);
 /* Removes an incomplete UTF-8 sequence from the end of a text that was cut to fit. */

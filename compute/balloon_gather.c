@@ -148,8 +148,7 @@ static void gather_host(struct balloon_round *round)
 void balloon_round_gather(struct balloon_round *round)
 {
 	const struct balloon_site *site = round->site;
-	balloon_policy_default(&round->policy);
-	round->policy.enabled = site->roster->is_enabled;
+	round->policy = site->roster->policy;
 	round->policy.period_ms = site->all->config.period_ms;
 	gather_host(round);
 	gather_guests(round);

@@ -28,9 +28,9 @@ struct balloon_member {
 };
 
 struct balloon_roster {
-	char *host_name;       /* owned; NULL: there is no such host any more */
-	bool is_enabled;       /* by the host group */
-	bool is_overcommitted; /* mode balloon */
+	char *host_name;              /* owned; NULL: there is no such host any more */
+	struct balloon_policy policy; /* of its group, but for period_ms */
+	bool is_overcommitted;        /* mode balloon */
 	bool has_work;         /* somebody may give memory, or something has to be put back */
 	int64_t total_bytes;   /* of the host */
 	int64_t reserve_bytes; /* of its group */

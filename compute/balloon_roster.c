@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/number.h"
 #include "compute/balloon_internal.h"
 #include "compute/balloon_store.h"
 #include "compute/host_group.h"
@@ -29,13 +30,8 @@ static void read_host(void *arg, const struct balloon_host_row *row)
 	roster->ksm_mark = xstrdup(row->ksm_mark);
 	roster->total_bytes = row->memory_bytes;
 	roster->reserve_bytes = group.host_reserve.memory_bytes;
-	roster->is_enabled = group.balloon.enabled;
+	roster->policy = group.balloon;
 	roster->is_overcommitted = group.overcommit.mode == OVERCOMMIT_BALLOON;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
 }
 
 static int64_t overhead_of(const struct balloon_vm_row *row, const struct vm_spec *active)
@@ -67,7 +63,7 @@ static struct balloon_member member_of(const struct balloon_vm_row *row,
 	        .is_starting = row->is_starting,
 	        .is_throttled = row->is_throttled,
 	        .size_bytes = memory->size_bytes,
-	        .min_bytes = smaller(min_bytes, memory->size_bytes),
+	        .min_bytes = int64_min(min_bytes, memory->size_bytes),
 	        .shares = wanted->memory.shares > 0 ? wanted->memory.shares : 1,
 	        .overhead_bytes = overhead_of(row, active),
 	        .booked_bytes = row->is_reserved ? row->booked_bytes : 0,
@@ -152,7 +148,7 @@ static bool member_has_work(const struct balloon_roster *roster, const struct ba
 		return true;
 	if (!m->managed || m->hugepages)
 		return false;
-	bool is_on = roster->is_enabled && m->ballooning;
+	bool is_on = roster->policy.enabled && m->ballooning;
 	return is_on ? m->min_bytes < m->size_bytes || m->booked_bytes < m->size_bytes
 	             : m->booked_bytes > 0 && m->booked_bytes < m->size_bytes;
 }

@@ -2,30 +2,16 @@
 /* Copies host facts with everything they own. */
 #include "compute/host_facts_copy.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
-
-static char **copy_texts(char **texts)
-{
-	size_t n = 0;
-	if (!texts)
-		return NULL;
-	while (texts[n])
-		n++;
-	char **copy = xcalloc(n + 1, sizeof(*copy));
-	for (size_t i = 0; i < n; i++)
-		copy[i] = xstrdup(texts[i]);
-	return copy;
-}
+#include "base/str.h"
 
 static struct arch_facts copy_arch(const struct arch_facts *arch)
 {
 	struct arch_facts copy = *arch;
 	copy.emulator = xstrdup(arch->emulator);
 	copy.default_machine = xstrdup(arch->default_machine);
-	copy.machines = copy_texts(arch->machines);
-	copy.cpu_models = copy_texts(arch->cpu_models);
+	copy.machines = str_list_copy(arch->machines);
+	copy.cpu_models = str_list_copy(arch->cpu_models);
 	return copy;
 }
 
@@ -40,6 +26,7 @@ struct host_facts host_facts_copy(const struct host_facts *facts)
 	copy.cpu_vendor = xstrdup(facts->cpu_vendor);
 	copy.cpu_baseline = xstrdup(facts->cpu_baseline);
 	copy.domain_type = xstrdup(facts->domain_type);
+	copy.networks = str_list_copy(facts->networks);
 	copy.archs = NULL;
 	if (facts->n_archs > 0)
 		copy.archs = xcalloc(facts->n_archs, sizeof(*copy.archs));

@@ -82,7 +82,11 @@ const struct field_table host_extra_fields =
 static const struct field numa_fields[] = {
         {.name = "id", .type = FIELD_INT, READ_ONLY, .doc = "The node's number"},
         {.name = "memory_bytes", .type = FIELD_INT, READ_ONLY, .doc = "Its memory"},
-        {.name = "cpus", .type = FIELD_INT, READ_ONLY, .doc = "Its CPU threads"},
+        {.name = "cpus", .type = FIELD_INT, READ_ONLY, .doc = "How many CPU threads it has"},
+        {.name = "cpu_list",
+                .type = FIELD_STRING,
+                READ_ONLY,
+                .doc = "Their numbers, as in 0-3,8; empty: not known"},
 };
 static const struct field_table numa_table =
         FIELD_TABLE("HostNumaNode", struct host_spec, numa_fields);
@@ -103,6 +107,17 @@ static const struct field cpu_fields[] = {
 };
 static const struct field_table cpu_table = FIELD_TABLE("HostCpu", struct host_spec, cpu_fields);
 
+static const struct field hugepage_fields[] = {
+        {.name = "node", .type = FIELD_INT, READ_ONLY, .doc = "The NUMA node they are on"},
+        {.name = "page_bytes", .type = FIELD_INT, READ_ONLY, .doc = "Size of a page"},
+        {.name = "pages",
+                .type = FIELD_INT,
+                READ_ONLY,
+                .doc = "How many are set aside, used ones included"},
+};
+static const struct field_table hugepage_table =
+        FIELD_TABLE("HostHugepagePool", struct host_spec, hugepage_fields);
+
 static const struct field memory_fields[] = {
         {.name = "total_bytes", .type = FIELD_INT, READ_ONLY, .doc = "What the host has"},
         {.name = "reserved_bytes",
@@ -113,6 +128,11 @@ static const struct field memory_fields[] = {
                 .type = FIELD_INT,
                 READ_ONLY,
                 .doc = "Neither reserved nor configured for a VM"},
+        {.name = "hugepages",
+                .type = FIELD_LIST,
+                .sub = &hugepage_table,
+                READ_ONLY,
+                .doc = "Pools of huge pages that the host has set aside; null: not known"},
 };
 static const struct field_table memory_table =
         FIELD_TABLE("HostMemory", struct host_spec, memory_fields);
@@ -218,6 +238,10 @@ static const struct field answer_fields[] = {
                 .sub = &memory_table,
                 READ_ONLY,
                 .doc = "Null until it was reached once"},
+        {.name = "networks",
+                .type = FIELD_STRINGS,
+                READ_ONLY,
+                .doc = "Its active virtual networks, looked at every 10 s; null: not known"},
         {.name = "virtualization",
                 .type = FIELD_OBJECT,
                 .sub = &virtualization_table,

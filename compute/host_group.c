@@ -79,15 +79,54 @@ static const struct field placement_fields[] = {
 static const struct field_table placement_table =
         FIELD_TABLE("HostGroupPlacement", struct host_placement, placement_fields);
 
+/* The defaults are those of balloon_policy_default. */
+#define BALLOON(member) .offset = offsetof(struct balloon_policy, member)
 static const struct field balloon_fields[] = {
         {.name = "enabled",
                 .type = FIELD_BOOL,
-                .offset = offsetof(struct host_balloon, enabled),
+                BALLOON(enabled),
                 .default_text = "true",
                 .doc = "Whether memory is moved between guests (mode balloon)"},
+        {.name = "margin_percent",
+                .type = FIELD_INT,
+                BALLOON(margin_percent),
+                .min = 0,
+                .max = 100,
+                .default_text = "12",
+                .doc = "Room that a guest is left above what it uses, in percent of that"},
+        {.name = "margin_bytes",
+                .type = FIELD_INT,
+                BALLOON(margin_bytes),
+                .min = 0,
+                .max = TIB,
+                .default_text = "33554432",
+                .doc = "And at least this much"},
+        {.name = "step_percent",
+                .type = FIELD_INT,
+                BALLOON(step_percent),
+                .min = 1,
+                .max = 100,
+                .default_text = "10",
+                .doc = "The most that a guest is asked for at once while there is no hurry, in "
+                       "percent of its size"},
+        {.name = "idle_tax_percent",
+                .type = FIELD_INT,
+                BALLOON(idle_tax_percent),
+                .min = 0,
+                .max = 95,
+                .default_text = "75",
+                .doc = "How much more idle memory weighs when it is decided who gives: 1 / (1 - "
+                       "tax); 0: as much as used memory"},
+        {.name = "pool_percent",
+                .type = FIELD_INT,
+                BALLOON(pool_percent),
+                .min = 0,
+                .max = 50,
+                .default_text = "4",
+                .doc = "Kept free for guests that grow suddenly, in percent of what all may have"},
 };
 static const struct field_table balloon_table =
-        FIELD_TABLE("HostGroupBalloon", struct host_balloon, balloon_fields);
+        FIELD_TABLE("HostGroupBalloon", struct balloon_policy, balloon_fields);
 
 #define NAME_FIELD                                                                                 \
 	{                                                                                          \

@@ -9,6 +9,7 @@
 #include "base/field.h"
 #include "base/uuid.h"
 #include "db/db.h"
+#include "scheduler/balloon_plan.h"
 #include "scheduler/policy.h"
 
 #define HOST_GROUP_DEFAULT_ID "00000000-0000-4000-8000-000000000001"
@@ -24,9 +25,6 @@ struct host_placement {
 	int policy;                /* enum placement_policy */
 	int64_t survive_host_loss; /* hosts that may fail at once without VMs losing their room */
 };
-struct host_balloon {
-	bool enabled; /* whether memory is moved between its guests at all */
-};
 
 /* The policy, as stored in host_group.spec; the name is a column of its own. */
 struct host_group_spec {
@@ -34,7 +32,7 @@ struct host_group_spec {
 	struct host_overcommit overcommit;
 	struct host_reserve host_reserve;
 	struct host_placement placement;
-	struct host_balloon balloon;
+	struct balloon_policy balloon; /* but for period_ms, which is the daemon's */
 };
 extern const struct field_table host_group_config_fields; /* stored */
 extern const struct field_table host_group_write_fields;  /* POST, PUT */

@@ -20,7 +20,8 @@
 #include "hypervisor/host_directory.h"
 #include "operation/operation.h"
 
-#define PUBLISH_MS 1000
+#define PUBLISH_MS  1000
+#define NETWORKS_MS 10000
 
 /* ---- what the connection says ---- */
 
@@ -186,6 +187,11 @@ static void publish(void *arg)
 		publish_one(h, host, now);
 }
 
+static void on_networks_timer(void *arg)
+{
+	hosts_ask_networks(arg);
+}
+
 bool hosts_get_stats(struct hosts *h, const char *host_id, struct host_live_stats *ret_stats)
 {
 	LOCK_SCOPE(&h->lock);
@@ -209,6 +215,8 @@ struct hosts *hosts_new(const struct hosts_config *config)
 	h->published = map_new();
 	pthread_mutex_init(&h->lock, NULL);
 	h->publish_timer = loop_timer_start(config->loop, PUBLISH_MS, PUBLISH_MS, publish, h);
+	h->networks_timer =
+	        loop_timer_start(config->loop, NETWORKS_MS, NETWORKS_MS, on_networks_timer, h);
 	return h;
 }
 
@@ -286,6 +294,7 @@ void hosts_free(struct hosts *h)
 		return;
 	h->is_closing = true;
 	loop_timer_free(h->publish_timer);
+	loop_timer_free(h->networks_timer);
 	free_all(TAKE(h->map), free_host_value);
 	pthread_mutex_lock(&h->lock);
 	struct map *published = TAKE(h->published);

@@ -20,7 +20,7 @@ struct live_host {
 	char *reason; /* owned */
 	int64_t since;
 	struct host_facts facts; /* of the last connection */
-	bool has_facts;
+	bool has_facts, is_asking_networks;
 	struct loop_timer *record_again; /* owned; a record failed and will be tried again */
 };
 
@@ -30,7 +30,7 @@ struct hosts {
 	struct host_connection_config times;
 	struct hosts_callbacks callbacks; /* core loop */
 	struct map *map;                  /* id -> owned struct live_host; core loop */
-	struct loop_timer *publish_timer; /* core loop */
+	struct loop_timer *publish_timer, *networks_timer; /* core loop */
 	_Atomic int refs;
 	_Atomic bool is_closing; /* nothing is posted to the loop any more */
 	pthread_mutex_t lock;    /* guards `published` */
@@ -43,6 +43,9 @@ void hosts_unref(struct hosts *h);
 /* Core loop: what changed goes to the writer; the transition carries its own time. */
 void host_record_state(struct live_host *host);
 void host_record_facts(struct live_host *host);
+
+/* host_networks.c: asks all hosts that are ok for their active networks; what changed becomes a fact. Core loop. */
+void hosts_ask_networks(struct hosts *h);
 
 enum host_follow { HOST_ADDED, HOST_CHANGED, HOST_REMOVED };
 /*

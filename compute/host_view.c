@@ -112,7 +112,8 @@ static void encode_virtualization(
 	json_object_end(w);
 }
 
-static void encode_memory(const struct host_full_row *full, int64_t reserved, struct json_writer *w)
+static void encode_memory(const struct host_full_row *full, const json_t *facts, int64_t reserved,
+        struct json_writer *w)
 {
 	int64_t total = full->row.memory_bytes;
 	int64_t left = total - reserved - full->allocation.memory_bytes;
@@ -125,6 +126,7 @@ static void encode_memory(const struct host_full_row *full, int64_t reserved, st
 	json_member_int(w, "total_bytes", total);
 	json_member_int(w, "reserved_bytes", reserved);
 	json_member_int(w, "free_bytes", left > 0 ? left : 0);
+	encode_fact(json_object_get(facts, "memory"), "hugepages", w);
 	json_object_end(w);
 }
 
@@ -182,7 +184,8 @@ static void encode_facts(const struct host_full_row *full, int64_t reserved, str
 {
 	json_t *facts = json_loads(full->row.facts, 0, NULL);
 	encode_fact(facts, "cpu", w);
-	encode_memory(full, reserved, w);
+	encode_memory(full, facts, reserved, w);
+	encode_fact(facts, "networks", w);
 	encode_virtualization(facts, full->row.accelerator, w);
 	encode_fact(facts, "versions", w);
 	encode_fact(facts, "architectures", w);

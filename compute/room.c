@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/number.h"
 #include "base/str.h"
 #include "compute/room_cache.h"
 #include "compute/room_cpus.h"
@@ -214,8 +215,8 @@ int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
 	room_request_fill(&request, wish->spec, wish->vm_id, ROOM_ANY_HOST);
 	request.place.host_id = wish->host_id;
 	request.place.group_id = wish->group_id;
-	if (wish->host_id)
-		request.place.pools.len = 0; /* what claims the volumes says more of one host */
+	if (wish->host_id) /* what claims the volumes and asks the host itself says more of one host */
+		request.place.pools.len = request.place.networks.len = 0;
 	const struct inventory_host *host = find_place(room, &request, wish);
 	if (!host && wish->may_wait) {
 		request.place.any_state = true;
@@ -229,27 +230,17 @@ int room_choose(struct db *db, struct room *room, const struct room_wish *wish,
 
 /* ---- granting ---- */
 
-static int64_t larger(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* While the old process may still be there, or the new one may be either: enough for both. */
 static struct reservation cover(const struct reservation *a, const struct reservation *b)
 {
 	struct reservation both = *a;
-	both.size_bytes = larger(a->size_bytes, b->size_bytes);
-	both.min_bytes = larger(a->min_bytes, b->min_bytes);
-	both.booked_bytes = larger(a->booked_bytes, b->booked_bytes);
-	both.overhead_bytes = larger(a->overhead_bytes, b->overhead_bytes);
-	both.vcpus = larger(a->vcpus, b->vcpus);
-	both.max_vcpus = larger(a->max_vcpus, b->max_vcpus);
-	both.reservation_percent = larger(a->reservation_percent, b->reservation_percent);
+	both.size_bytes = int64_max(a->size_bytes, b->size_bytes);
+	both.min_bytes = int64_max(a->min_bytes, b->min_bytes);
+	both.booked_bytes = int64_max(a->booked_bytes, b->booked_bytes);
+	both.overhead_bytes = int64_max(a->overhead_bytes, b->overhead_bytes);
+	both.vcpus = int64_max(a->vcpus, b->vcpus);
+	both.max_vcpus = int64_max(a->max_vcpus, b->max_vcpus);
+	both.reservation_percent = int64_max(a->reservation_percent, b->reservation_percent);
 	return both;
 }
 
@@ -314,7 +305,7 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 	uuid_text_copy(row.vm_id, vm_id);
 	uuid_text_copy(row.host_id, host_id);
 	row.held = request.place.asked;
-	row.max_bytes = larger(row.max_bytes, room_max_bytes(spec));
+	row.max_bytes = int64_max(row.max_bytes, room_max_bytes(spec));
 	rc = room_cpus_choose(db, host, spec, &row, e);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }
@@ -350,8 +341,8 @@ static int give_back(struct db *db, struct room_row *row, struct err *e)
 	int rc = load_active(db, row->vm_id, &active, e);
 	if (rc < 0)
 		return rc;
-	row->held.size_bytes = smaller(row->held.size_bytes, active.memory.size_bytes);
-	row->held.booked_bytes = smaller(row->held.booked_bytes, active.memory.size_bytes);
+	row->held.size_bytes = int64_min(row->held.size_bytes, active.memory.size_bytes);
+	row->held.booked_bytes = int64_min(row->held.booked_bytes, active.memory.size_bytes);
 	return 0;
 }
 
@@ -363,8 +354,8 @@ static struct reservation follow_running(
 {
 	struct reservation now = *held;
 	struct reservation wanted = room_reservation(spec, RESERVATION_RUNNING);
-	now.size_bytes = larger(held->size_bytes, grown_bytes);
-	now.booked_bytes = larger(held->booked_bytes, grown_bytes);
+	now.size_bytes = int64_max(held->size_bytes, grown_bytes);
+	now.booked_bytes = int64_max(held->booked_bytes, grown_bytes);
 	now.min_bytes = wanted.min_bytes < now.size_bytes ? wanted.min_bytes : now.size_bytes;
 	if (!held->dedicated && wanted.vcpus > held->vcpus && wanted.vcpus <= held->max_vcpus)
 		now.vcpus = wanted.vcpus;

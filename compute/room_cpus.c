@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/field.h"
 #include "base/json_writer.h"
+#include "base/number.h"
 
 static void put_set(struct json_writer *w, const char *key, const struct cpu_set *set)
 {
@@ -100,11 +101,6 @@ static int find_others(
 	return room_store_each_cpus(db, row->host_id, row->vm_id, add_other, others, e);
 }
 
-static int64_t larger(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
 int room_cpus_choose(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
         struct room_row *row, struct err *e)
 {
@@ -112,7 +108,7 @@ int room_cpus_choose(struct db *db, const struct inventory_host *host, const str
 	struct others others CLEANUP(cleanup_others) = {.topology = &host->topology};
 	struct cpu_layout_request request = {
 	        .pinning = (enum cpu_pinning)spec->cpu.pinning,
-	        .vcpus = larger(
+	        .vcpus = int64_max(
 	                row->held.vcpus, spec->cpu.has_max ? spec->cpu.max : spec->cpu.count),
 	        .memory_bytes = spec->memory.size_bytes,
 	        .shared_min = 1,

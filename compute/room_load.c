@@ -109,6 +109,7 @@ static void cleanup_load(struct load *load)
 	VEC_DONE(&load->nodes);
 	VEC_DONE(&load->architectures);
 	free(load->host.pools.items); /* the texts are the pools' */
+	free(load->host.networks.items);
 	host_spec_done(&load->extra);
 	json_decref(load->facts);
 }
@@ -144,32 +145,32 @@ static bool is_architecture_known(const struct load *load)
 	       json_array_size(json_object_get(load->facts, "architectures")) > 0;
 }
 
+/* The texts are borrowed from `list`, the array is the caller's. */
+static struct field_strings texts_of(const json_t *list)
+{
+	struct field_strings texts = {.len = json_array_size(list)};
+	if (texts.len == 0)
+		return texts;
+	texts.items = xcalloc(texts.len, sizeof(char *));
+	for (size_t i = 0; i < texts.len; i++)
+		texts.items[i] = (char *)json_string_value(json_array_get(list, i));
+	return texts;
+}
+
 /* Which models a guest can get was asked for the accelerator that the host offers. With another one that its setting
- * names nothing is known. The texts are borrowed from `facts`. */
+ * names nothing is known. */
 static struct field_strings cpu_models(
         const json_t *facts, const struct inventory_architecture *architecture, bool has_kvm)
 {
-	struct field_strings models = {0};
-	const json_t *list =
-	        json_object_get(json_object_get(facts, "cpu_models"), architecture->name);
-	const json_t *model;
-	size_t i;
-	if (json_array_size(list) == 0 || (architecture->accelerator == PLACEMENT_KVM) != has_kvm)
-		return models;
-	models.items = xcalloc(json_array_size(list), sizeof(char *));
-	json_array_foreach(list, i, model)
-	{
-		models.items[models.len++] = (char *)json_string_value(model);
-	}
-	return models;
+	if ((architecture->accelerator == PLACEMENT_KVM) != has_kvm)
+		return (struct field_strings){0};
+	return texts_of(json_object_get(json_object_get(facts, "cpu_models"), architecture->name));
 }
 
 static void add_architectures(struct load *load, const struct host_row *row)
 {
 	json_t *item;
 	size_t i;
-	if (!is_architecture_known(load))
-		add_any_architecture(load);
 	json_array_foreach(json_object_get(load->facts, "architectures"), i, item)
 	{
 		const char *name = json_string_value(json_object_get(item, "name"));
@@ -226,6 +227,14 @@ static void add_nodes(struct load *load)
 	        (struct cpu_topology){.nodes = load->nodes.items, .n_nodes = load->nodes.len};
 }
 
+/* A host that was never reached, or cannot tell, is not refused for its networks. */
+static void add_networks(struct load *load)
+{
+	const json_t *networks = json_object_get(load->facts, "networks");
+	load->host.has_networks = json_is_array(networks);
+	load->host.networks = texts_of(networks);
+}
+
 int room_load_host(struct db *db, struct inventory *inventory, const struct host_row *row,
         const struct room_pools *pools, struct err *e)
 {
@@ -252,6 +261,7 @@ int room_load_host(struct db *db, struct inventory *inventory, const struct host
 	load.host.architectures = load.architectures.items;
 	load.host.n_architectures = load.architectures.len;
 	add_nodes(&load);
+	add_networks(&load);
 	if (!inventory_put_host(inventory, &load.host))
 		return err_set(
 		        e, ERR_INTERNAL, "host %s is in a group that is not known", row->name);

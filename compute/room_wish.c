@@ -121,6 +121,15 @@ static void add_pools(struct room_request *request, const struct vm_spec *spec)
 	}
 }
 
+static void add_networks(struct room_request *request, const struct vm_spec *spec)
+{
+	if (spec->nics.len == 0)
+		return;
+	request->networks.items = xcalloc(spec->nics.len, sizeof(char *));
+	for (size_t i = 0; i < spec->nics.len; i++)
+		request->networks.items[request->networks.len++] = vm_spec_nic(spec, i)->network;
+}
+
 /* NULL: what any host can give. */
 static const char *named_model(const struct vm_spec *spec)
 {
@@ -141,7 +150,9 @@ void room_request_fill(struct room_request *request, const struct vm_spec *spec,
 	if (scope == ROOM_AT_HOME)
 		return;
 	add_pools(request, spec);
+	add_networks(request, spec);
 	place->pools = request->pools;
+	place->networks = request->networks;
 	place->architecture = spec->architecture;
 	place->cpu_baseline = named_model(spec);
 	place->needs_uefi = spec->boot.firmware == VM_FIRMWARE_UEFI;
@@ -152,5 +163,6 @@ void room_request_done(struct room_request *request)
 {
 	room_rules_done(&request->rules);
 	free(request->pools.items); /* the texts are the configuration's */
+	free(request->networks.items);
 	*request = (struct room_request){0};
 }

@@ -26,7 +26,7 @@ void room_rules_done(struct room_rules *rules);
 struct room_request {
 	struct placement_request place;
 	struct room_rules rules;
-	struct field_strings pools; /* owned array, borrowed texts */
+	struct field_strings pools, networks; /* owned arrays, borrowed texts */
 };
 enum room_scope {
 	ROOM_ANY_HOST, /* everything the VM needs of a host */

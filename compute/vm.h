@@ -113,3 +113,5 @@ int vm_check_managed(const struct vm_row *row, struct err *e);
 /* The newest counters of a running VM, copied; false if there are none. Any thread. */
 bool vms_get_stats(
         struct vms *vms, const char *vm_id, struct domain_stats *ret_stats, int64_t *ret_at_ms);
+/* What the guest has of its memory now; -1: not known, or it does not run. Any thread. */
+int64_t vms_get_memory(struct vms *vms, const struct vm_row *row);

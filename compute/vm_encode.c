@@ -3,7 +3,27 @@
  * not parsed. */
 #include "compute/vm_encode.h"
 
-void vm_encode(const struct vm_row *row, struct json_writer *w)
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A quote in a text is escaped, so this is a member's name wherever it stands; the objects whose members owners name
+ * themselves (disks, nics) come later. */
+static const char memory_begin[] = "\"memory\":{";
+
+static void splice_spec(const char *spec, int64_t memory_bytes, struct json_writer *w)
+{
+	const char *memory = strstr(spec, memory_begin);
+	char live[64] = "{\"current_bytes\":null}";
+	if (memory_bytes >= 0)
+		snprintf(live, sizeof(live), "{\"current_bytes\":%" PRId64 "}", memory_bytes);
+	if (memory)
+		json_splice_members_with(w, spec, memory + sizeof(memory_begin) - 1, live);
+	else
+		json_splice_members(w, spec);
+}
+
+void vm_encode(const struct vm_row *row, int64_t memory_bytes, struct json_writer *w)
 {
 	json_object_begin(w);
 	json_member_string(w, "id", row->id);
@@ -17,7 +37,7 @@ void vm_encode(const struct vm_row *row, struct json_writer *w)
 	        row->power == row->recorded_power ? row->power_reason : "the host does not answer");
 	json_member_time(w, "power_since", row->power_since);
 	json_member_string(w, "desired_power", vm_power_names[row->desired_power]);
-	json_splice_members(w, row->spec);
+	splice_spec(row->spec, memory_bytes, w);
 	json_member_raw(w, "guest", row->guest);
 	json_member_raw(w, "pending", row->pending);
 	json_member_time(w, "created_at", row->created_at);

@@ -5,5 +5,6 @@
 #include "base/json_writer.h"
 #include "compute/vm_store.h"
 
-/* Writes the resource; the stored configuration is spliced in as it is. Any thread, pure. */
-void vm_encode(const struct vm_row *row, struct json_writer *w);
+/* Writes the resource; the stored configuration is spliced in as it is, with what the guest has now (memory_bytes; -1: not
+ * known). Any thread, pure. */
+void vm_encode(const struct vm_row *row, int64_t memory_bytes, struct json_writer *w);

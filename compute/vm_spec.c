@@ -188,6 +188,10 @@ static const struct field memory_fields[] = {
                 .type = FIELD_BOOL,
                 .offset = offsetof(struct vm_memory, hugepages),
                 .doc = "Back memory by huge pages"},
+        {.name = "current_bytes", /* written by vm_encode */
+                .type = FIELD_INT,
+                .flags = FIELD_READ_ONLY | FIELD_NULLABLE,
+                .doc = "What its balloon leaves it now; null: not known, or it does not run"},
 };
 static const struct field_table memory_table =
         FIELD_TABLE("VmMemory", struct vm_memory, memory_fields);

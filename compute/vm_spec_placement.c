@@ -135,5 +135,5 @@ void vm_placement_check(const struct vm_spec *spec, struct field_errors *errors)
 	if (errors->len > before)
 		return;
 	room_rules_fill(&spec->placement, &rules);
-	placement_check_rules(NULL, spec->name, &spec->labels, &rules.rules, errors);
+	placement_check_rules(NULL, spec->name, &rules.rules, errors);
 }

@@ -19,6 +19,7 @@
 
 #define STATS_PERIOD_MS  5000
 #define STATS_TIMEOUT_MS 10000
+#define STATS_FRESH_MS   15000 /* older counters say nothing of now */
 
 struct vm_stats_entry {
 	struct domain_stats stats;
@@ -186,4 +187,24 @@ bool vms_get_stats(
 	*ret_stats = entry->stats;
 	*ret_at_ms = entry->at_ms;
 	return true;
+}
+
+/* Of this run of the guest, and not of long ago. */
+static bool is_fresh(const struct vm_stats_entry *entry, const struct vm_row *row)
+{
+	return entry->at_ms >= row->power_since && entry->at_ms >= clock_wall_ms() - STATS_FRESH_MS;
+}
+
+int64_t vms_get_memory(struct vms *vms, const struct vm_row *row)
+{
+	struct balloons *balloons = vms->config.services->balloons;
+	int64_t bytes;
+	if (row->power != POWER_RUNNING && row->power != POWER_PAUSED)
+		return -1;
+	if (balloons && balloons_get_current(balloons, row->id, &bytes))
+		return bytes;
+	/* Where no guest gives memory, balloons are not looked at. */
+	LOCK_SCOPE(&vms->stats->lock);
+	const struct vm_stats_entry *entry = map_get(vms->stats->entries, row->id);
+	return entry && is_fresh(entry, row) ? entry->stats.balloon_current_bytes : -1;
 }

@@ -448,6 +448,8 @@ struct driver {
 	/* Whether a virtual network of that name exists and is active (ERR_NOT_FOUND,
 	 * ERR_WRONG_STATE). */
 	int (*network_check)(struct driver_connection *c, const char *network, struct err *e);
+	/* Names of the active virtual networks, as in host_facts.networks; the caller frees them by str_list_free. */
+	int (*network_list)(struct driver_connection *c, char ***ret_names, struct err *e);
 };
 
 extern const struct driver driver_libvirt; /* qemu and test:/// */

@@ -88,6 +88,7 @@ static void fill_facts(const struct fake_host *h, struct host_facts *ret)
 	        .n_archs = 2,
 	        .numa = xcalloc(1, sizeof(struct numa_node)),
 	        .n_numa = 1,
+	        .networks = fake_network_names(h),
 	        .has_libvirt_storage = true};
 	ret->cpu_baseline = xstrdup("Fake/Fake-CPU");
 	ret->host_cpus = xcalloc((size_t)h->cpus + 1, sizeof(*ret->host_cpus));
@@ -176,4 +177,5 @@ const struct driver driver_fake = {
         .freeze_status = fake_agent_freeze_status,
         .set_guest_time = fake_agent_set_time,
         .network_check = fake_network_check,
+        .network_list = fake_network_list,
 };

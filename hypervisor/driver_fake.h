@@ -4,8 +4,8 @@
  * hangs, errors, broken connections. A host lives by its name, fake:///NAME[?PARAMETERS], and
  * survives its connections; so do its domains, pools and scripts, until fake_reset.
  *
- * Parameters: delay_ms, jitter_ms (of every call, as of the latest opening); and, taken when the
- * host is first opened: domains (foreign ones made in advance, with stable ids), running (how many
+ * Parameters, as of the latest opening: delay_ms, jitter_ms (of every call), networks (1, 0: whether the network "default"
+ * is active); and, taken when the host is first opened: domains (foreign ones made in advance, with stable ids), running (how many
  * of them run), cpus, memory_mib.
  *
  * As libvirtd does, a connection serves five calls at once and lets the others wait. All functions:

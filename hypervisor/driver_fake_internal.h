@@ -317,3 +317,5 @@ int fake_volume_upload(struct driver_connection *c, const char *pool, const char
 int fake_volume_download(struct driver_connection *c, const char *pool, const char *volume,
         int64_t offset, int64_t length, const struct volume_sink *to, struct err *e);
 int fake_network_check(struct driver_connection *c, const char *network, struct err *e);
+int fake_network_list(struct driver_connection *c, char ***ret_names, struct err *e);
+char **fake_network_names(const struct fake_host *h); /* of the active ones; locked */

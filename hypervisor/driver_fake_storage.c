@@ -176,3 +176,26 @@ int fake_network_check(struct driver_connection *c, const char *network, struct 
 	fake_leave(c);
 	return rc;
 }
+
+char **fake_network_names(const struct fake_host *h)
+{
+	char **names = xcalloc(map_len(h->networks) + 1, sizeof(*names));
+	size_t cursor = 0, n = 0;
+	const char *name;
+	void *state;
+	while (map_next(h->networks, &cursor, &name, &state))
+		if (strcmp(state, "active") == 0)
+			names[n++] = xstrdup(name);
+	str_list_sort(names);
+	return names;
+}
+
+int fake_network_list(struct driver_connection *c, char ***ret_names, struct err *e)
+{
+	int rc = fake_enter(c, "network_list", NULL, e);
+	if (rc != 0)
+		return rc;
+	*ret_names = fake_network_names(c->host);
+	fake_leave(c);
+	return 0;
+}

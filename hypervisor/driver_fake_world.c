@@ -388,6 +388,12 @@ void fake_leave(struct driver_connection *c)
 	end_call(c);
 }
 
+/* Locked. */
+static void set_network(struct fake_host *h, const char *network, bool is_active)
+{
+	map_put(h->networks, network, (void *)(is_active ? "active" : "inactive"));
+}
+
 static int take_parameter(struct fake_host *h, const char *key, long long value, long long first[4])
 {
 	static const char *const once[] = {"domains", "running", "cpus", "memory_mib"};
@@ -401,6 +407,8 @@ static int take_parameter(struct fake_host *h, const char *key, long long value,
 		h->delay_ms = value;
 	else if (strcmp(key, "jitter_ms") == 0)
 		h->jitter_ms = value;
+	else if (strcmp(key, "networks") == 0)
+		set_network(h, "default", value > 0);
 	else
 		return -1;
 	return 0;
@@ -466,5 +474,5 @@ void fake_network_set(const char *host, const char *network, bool is_active)
 {
 	struct fake_host *h = fake_host_get(host);
 	LOCK_SCOPE(&h->lock);
-	map_put(h->networks, network, (void *)(is_active ? "active" : "inactive"));
+	set_network(h, network, is_active);
 }

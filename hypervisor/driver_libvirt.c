@@ -185,4 +185,5 @@ const struct driver driver_libvirt = {
         .freeze_status = libvirt_agent_freeze_status,
         .set_guest_time = libvirt_agent_set_time,
         .network_check = libvirt_network_check,
+        .network_list = libvirt_network_list,
 };

@@ -4,51 +4,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/str.h"
+#include "base/cpu_set.h"
 #include "hypervisor/driver_libvirt_internal.h"
 #include "hypervisor/libvirt_error.h"
 
 #define CPU_PERIOD_US 100000
-#define CPUS_MAX      1024 /* numbers of host CPUs are below */
 
 /* --- sets of CPUs, as libvirt's API takes them --- */
 
 struct cpu_map {
-	unsigned char bytes[VIR_CPU_MAPLEN(CPUS_MAX)];
+	unsigned char bytes[VIR_CPU_MAPLEN(CPU_SET_MAX)];
 	int count;
 };
 
-static bool add_range(struct cpu_map *map, long first, long last)
-{
-	if (first > last || last >= CPUS_MAX)
-		return false;
-	for (long cpu = first; cpu <= last; cpu++) {
-		unsigned char bit = (unsigned char)(1U << (cpu % 8));
-		map->count += !(map->bytes[cpu / 8] & bit);
-		map->bytes[cpu / 8] |= bit;
-	}
-	return true;
-}
-
-/* One "3" or "0-3"; moves *text behind it and a comma. */
-static bool read_range(const char **text, struct cpu_map *map)
-{
-	char *end = NULL;
-	if (**text < '0' || **text > '9')
-		return false;
-	long first = strtol(*text, &end, 10), last = first;
-	if (*end == '-' && end[1] >= '0' && end[1] <= '9')
-		last = strtol(end + 1, &end, 10);
-	*text = *end == ',' ? end + 1 : end;
-	return (*end == '\0' || (*end == ',' && end[1] != '\0')) && add_range(map, first, last);
-}
-
 static int read_cpus(const char *text, struct cpu_map *ret_map, struct err *e)
 {
-	*ret_map = (struct cpu_map){0};
-	for (const char *it = text; *it;)
-		if (!read_range(&it, ret_map))
-			return err_set(e, ERR_INVALID, "'%s' is not a list of CPUs", text);
+	struct cpu_set set;
+	if (!cpu_set_parse(text, &set))
+		return err_set(e, ERR_INVALID, "'%s' is not a list of CPUs", text);
+	*ret_map = (struct cpu_map){.count = cpu_set_count(&set)};
+	for (int cpu = 0; cpu < CPU_SET_MAX; cpu++)
+		if (cpu_set_has(&set, cpu))
+			ret_map->bytes[cpu / 8] |= (unsigned char)(1U << (cpu % 8));
 	return ret_map->count > 0 ? 0 : err_set(e, ERR_INVALID, "an empty list of CPUs");
 }
 

@@ -68,6 +68,7 @@ static int ask_all(struct driver_connection *c, struct host_facts *facts, struct
 	facts->is_test_driver = c->is_test;
 	facts->hostname = virConnectGetHostname(c->libvirt);
 	facts->has_libvirt_storage = libvirt_pool_is_supported(c);
+	libvirt_network_list(c, &facts->networks, NULL); /* not every host can tell */
 	ask_versions(c, facts);
 	ask_memory(c, facts);
 	ask_cpus(c, facts);

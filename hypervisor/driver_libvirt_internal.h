@@ -211,6 +211,7 @@ int libvirt_secret_set(struct driver_connection *c, const char *secret_id, const
         const char *value, struct err *e);
 int libvirt_secret_remove(struct driver_connection *c, const char *secret_id, struct err *e);
 int libvirt_network_check(struct driver_connection *c, const char *network, struct err *e);
+int libvirt_network_list(struct driver_connection *c, char ***ret_names, struct err *e);
 
 /* --- driver_libvirt_facts.c --- */
 

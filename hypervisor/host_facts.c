@@ -13,23 +13,17 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/cpu_set.h"
 #include "base/str.h"
 #include "base/vec.h"
 #include "hypervisor/xml_read.h"
-
-static void free_texts(char **texts)
-{
-	for (char **text = texts; text && *text; text++)
-		free(*text);
-	free(texts);
-}
 
 static void arch_done(struct arch_facts *a)
 {
 	free(a->emulator);
 	free(a->default_machine);
-	free_texts(a->machines);
-	free_texts(a->cpu_models);
+	str_list_free(a->machines);
+	str_list_free(a->cpu_models);
 }
 
 void host_facts_done(struct host_facts *facts)
@@ -40,6 +34,7 @@ void host_facts_done(struct host_facts *facts)
 	free(facts->numa);
 	free(facts->host_cpus);
 	free(facts->hugepages);
+	str_list_free(facts->networks);
 	free(facts->cpu_baseline);
 	free(facts->hostname);
 	free(facts->cpu_arch);
@@ -423,7 +418,7 @@ int host_facts_parse_domain(
 	        arch->has_uefi && enum_has(xml_read_child(os, "loader"), "secure", "yes");
 	if (!str_is_empty(machine))
 		str_replace(&arch->default_machine, machine);
-	free_texts(arch->cpu_models);
+	str_list_free(arch->cpu_models);
 	arch->cpu_models = read_cpu_models(root);
 	return 0;
 }
@@ -435,6 +430,23 @@ static const char *hardware_name(enum hardware_virtualization hardware)
 	static const char *const names[] = {
 	        [HARDWARE_NONE] = "none", [HARDWARE_VMX] = "vmx", [HARDWARE_SVM] = "svm"};
 	return names[hardware];
+}
+
+static void encode_node(
+        const struct host_facts *f, const struct numa_node *node, struct json_writer *w)
+{
+	struct cpu_set cpus = {{0}};
+	struct str list CLEANUP(str_done) = {0};
+	for (size_t i = 0; i < f->n_host_cpus; i++)
+		if (f->host_cpus[i].node == node->id)
+			cpu_set_add(&cpus, f->host_cpus[i].id);
+	cpu_set_format(&cpus, &list);
+	json_object_begin(w);
+	json_member_int(w, "id", node->id);
+	json_member_int(w, "memory_bytes", node->memory_bytes);
+	json_member_int(w, "cpus", node->cpus);
+	json_member_string(w, "cpu_list", str_text(&list));
+	json_object_end(w);
 }
 
 static void encode_cpu(const struct host_facts *f, struct json_writer *w)
@@ -450,11 +462,24 @@ static void encode_cpu(const struct host_facts *f, struct json_writer *w)
 	json_member_int(w, "threads_per_core", f->threads_per_core);
 	json_key(w, "numa_nodes");
 	json_array_begin(w);
-	for (size_t i = 0; i < f->n_numa; i++) {
+	for (size_t i = 0; i < f->n_numa; i++)
+		encode_node(f, &f->numa[i], w);
+	json_array_end(w);
+	json_object_end(w);
+}
+
+static void encode_memory(const struct host_facts *f, struct json_writer *w)
+{
+	json_key(w, "memory");
+	json_object_begin(w);
+	json_member_int(w, "total_bytes", f->memory_bytes);
+	json_key(w, "hugepages");
+	json_array_begin(w);
+	for (size_t i = 0; i < f->n_hugepages; i++) {
 		json_object_begin(w);
-		json_member_int(w, "id", f->numa[i].id);
-		json_member_int(w, "memory_bytes", f->numa[i].memory_bytes);
-		json_member_int(w, "cpus", f->numa[i].cpus);
+		json_member_int(w, "node", f->hugepages[i].node);
+		json_member_int(w, "page_bytes", f->hugepages[i].page_bytes);
+		json_member_int(w, "pages", f->hugepages[i].pages);
 		json_object_end(w);
 	}
 	json_array_end(w);
@@ -503,14 +528,25 @@ static void encode_architecture(
 	json_object_end(w);
 }
 
+static void encode_networks(const struct host_facts *f, struct json_writer *w)
+{
+	json_key(w, "networks");
+	if (!f->networks) {
+		json_put_null(w);
+		return;
+	}
+	json_array_begin(w);
+	for (char **network = f->networks; *network; network++)
+		json_put_string(w, *network);
+	json_array_end(w);
+}
+
 void host_facts_encode(const struct host_facts *facts, struct json_writer *w)
 {
 	json_member_string(w, "hostname", facts->hostname);
 	encode_cpu(facts, w);
-	json_key(w, "memory");
-	json_object_begin(w);
-	json_member_int(w, "total_bytes", facts->memory_bytes);
-	json_object_end(w);
+	encode_memory(facts, w);
+	encode_networks(facts, w);
 	encode_virtualization(facts, w);
 	json_key(w, "versions");
 	json_object_begin(w);

@@ -62,6 +62,7 @@ struct host_facts {
 	size_t n_host_cpus;
 	struct hugepage_pool *hugepages; /* owned; pools without pages are left out */
 	size_t n_hugepages;
+	char **networks; /* owned, NULL-terminated, sorted: the active virtual ones; NULL: not known */
 	bool has_libvirt_storage; /* the connection serves storage pools */
 	bool is_test_driver;      /* test:/// : no devices, no agent */
 };
@@ -77,6 +78,6 @@ const struct arch_facts *host_facts_arch(const struct host_facts *facts, const c
 /* Whether guests of that architecture may use KVM: libvirt offers it, and on x86 the CPU has vmx or
  * svm. */
 bool host_facts_can_use_kvm(const struct host_facts *facts, const char *architecture);
-/* Writes hostname, cpu, memory, virtualization, versions, architectures as members of an object
+/* Writes hostname, cpu, memory, networks, virtualization, versions, architectures as members of an object
  * begun by the caller. */
 void host_facts_encode(const struct host_facts *facts, struct json_writer *w);

@@ -64,7 +64,7 @@ static bool took_unasked(
 	const struct balloon_vm_memory *memory = guest->memory;
 	int64_t told = memory->target_bytes;
 	if (balloon_follows(cycle, guest))
-		told = balloon_max(told, memory->followed_bytes);
+		told = int64_max(told, memory->followed_bytes);
 	if (guest->has <= told + balloon_tolerance(guest))
 		return false;
 	return (memory->flags & BALLOON_REACHED) || guest->has > before + balloon_tolerance(guest);

@@ -28,7 +28,7 @@ static bool is_fresh(const struct balloon_vm *vm)
 static int64_t used_bytes(const struct balloon_vm *vm)
 {
 	int64_t spare = vm->usable_bytes >= 0 ? vm->usable_bytes : vm->unused_bytes;
-	return balloon_max(vm->current_bytes - spare, 0);
+	return int64_max(vm->current_bytes - spare, 0);
 }
 
 /* Of a cumulative counter; one that is unknown or began anew (the guest rebooted) says nothing. */
@@ -40,7 +40,7 @@ static int64_t rate_per_s(int64_t before, int64_t after, int64_t ms)
 /* `value` with a share of ms / (1000 x decay_s) taken off. */
 static int64_t decayed(int64_t value, int64_t ms, int64_t decay_s)
 {
-	return value - (int64_t)((double)value * (double)balloon_min(ms, 1000 * decay_s) /
+	return value - (int64_t)((double)value * (double)int64_min(ms, 1000 * decay_s) /
 	                         (1000.0 * (double)decay_s));
 }
 
@@ -51,10 +51,10 @@ static void learn_pressure(const struct balloon_guest *guest, int64_t used, int6
 	bool faults = rate_per_s(memory->major_faults, vm->major_faults, ms) > FAULTS_PER_S ||
 	              rate_per_s(memory->swap_in_bytes, vm->swap_in_bytes, ms) > SWAP_IN_PER_S;
 	/* the faults are of the time in between, when it may have used more than now */
-	int64_t used_then = balloon_max(used, memory->used_bytes);
-	int64_t more = balloon_min(guest->has + guest->has / 8 + 16 * MIB, guest->high) - used_then;
+	int64_t used_then = int64_max(used, memory->used_bytes);
+	int64_t more = int64_min(guest->has + guest->has / 8 + 16 * MIB, guest->high) - used_then;
 	if (faults && guest->has < guest->high)
-		memory->pressed_bytes = balloon_max(memory->pressed_bytes, more);
+		memory->pressed_bytes = int64_max(memory->pressed_bytes, more);
 	else
 		memory->pressed_bytes = decayed(memory->pressed_bytes, ms, PRESSED_DECAY_S);
 }
@@ -62,7 +62,7 @@ static void learn_pressure(const struct balloon_guest *guest, int64_t used, int6
 /* The first sample of a guest, or the first for long: no rates. */
 static void learn_afresh(struct balloon_vm_memory *memory, int64_t used)
 {
-	memory->peak_bytes = balloon_max(memory->peak_bytes, used);
+	memory->peak_bytes = int64_max(memory->peak_bytes, used);
 	memory->growth_bytes = 0;
 }
 
@@ -76,16 +76,16 @@ static void learn_growth(
 	struct balloon_vm_memory *memory = guest->memory;
 	int64_t before = memory->growth_bytes;
 	int64_t unseen =
-	        memory->target_bytes > 0 ? balloon_max(guest->has - memory->target_bytes, 0) : 0;
+	        memory->target_bytes > 0 ? int64_max(guest->has - memory->target_bytes, 0) : 0;
 	int64_t more = used - memory->used_bytes;
-	int64_t growth = (more > 0 ? balloon_max(more - unseen, 0) : more) * 1000 / ms;
+	int64_t growth = (more > 0 ? int64_max(more - unseen, 0) : more) * 1000 / ms;
 	if (growth >= before) {
 		memory->growth_bytes = growth;
 		memory->growth_ms = taken_ms;
 	} else if (growth < -before) {
 		memory->growth_bytes = 0;
 	} else if (taken_ms - memory->growth_ms >= GROWTH_HOLD_MS) {
-		memory->growth_bytes = balloon_max(growth, decayed(before, ms, 4));
+		memory->growth_bytes = int64_max(growth, decayed(before, ms, 4));
 	}
 }
 
@@ -93,8 +93,8 @@ static void learn_use(const struct balloon_guest *guest, int64_t used, int64_t m
 {
 	struct balloon_vm_memory *memory = guest->memory;
 	learn_growth(guest, used, ms, taken_ms);
-	memory->peak_bytes = balloon_max(
-	        used, used + decayed(balloon_max(memory->peak_bytes - used, 0), ms, PEAK_DECAY_S));
+	memory->peak_bytes = int64_max(
+	        used, used + decayed(int64_max(memory->peak_bytes - used, 0), ms, PEAK_DECAY_S));
 }
 
 static void learn(
@@ -131,9 +131,9 @@ static int64_t with_margin(const struct balloon_cycle *cycle, const struct ballo
 {
 	const struct balloon_policy *policy = cycle->policy;
 	int64_t margin =
-	        balloon_max(policy->margin_bytes, used * policy->margin_percent / 100) + more;
+	        int64_max(policy->margin_bytes, used * policy->margin_percent / 100) + more;
 	return balloon_clamp(
-	        used + balloon_max(margin, guest->memory->pressed_bytes), guest->low, guest->high);
+	        used + int64_max(margin, guest->memory->pressed_bytes), guest->low, guest->high);
 }
 
 void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *guest)
@@ -147,10 +147,10 @@ void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *gue
 	int64_t used = used_bytes(guest->vm);
 	learn(cycle, guest, used);
 	int64_t lively = memory->growth_bytes * GROWTH_AHEAD_S + hidden_need(guest, used);
-	guest->need = balloon_min(used, guest->high);
-	guest->demand = with_margin(cycle, guest, balloon_max(used, memory->peak_bytes), lively);
+	guest->need = int64_min(used, guest->high);
+	guest->demand = with_margin(cycle, guest, int64_max(used, memory->peak_bytes), lively);
 	guest->bare = with_margin(cycle, guest, used, lively);
-	guest->margin = balloon_max(guest->demand - guest->need, 0);
-	guest->ahead = balloon_min(
-	        memory->growth_bytes * TAKE_AHEAD_S, balloon_max(guest->high - guest->demand, 0));
+	guest->margin = int64_max(guest->demand - guest->need, 0);
+	guest->ahead = int64_min(
+	        memory->growth_bytes * TAKE_AHEAD_S, int64_max(guest->high - guest->demand, 0));
 }

@@ -2,6 +2,7 @@
 /* What the parts of the balloon plan share: one cycle and its guests. */
 #pragma once
 
+#include "base/number.h"
 #include "scheduler/balloon_plan.h"
 
 #define MIB ((int64_t)1 << 20)
@@ -72,25 +73,15 @@ struct balloon_claim {
 	double fullness; /* of balloon_share_out: how far the amount may rise before it is full */
 };
 
-static inline int64_t balloon_min(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static inline int64_t balloon_max(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
 static inline int64_t balloon_clamp(int64_t value, int64_t low, int64_t high)
 {
-	return balloon_max(low, balloon_min(value, high));
+	return int64_max(low, int64_min(value, high));
 }
 
 /* What cannot be told apart from being on target. */
 static inline int64_t balloon_tolerance(const struct balloon_guest *guest)
 {
-	return balloon_max(guest->high / 128, 4 * MIB);
+	return int64_max(guest->high / 128, 4 * MIB);
 }
 
 /* balloon_demand.c: what the guest needs, from its statistics. Sets need, margin, demand, bare, signal. */

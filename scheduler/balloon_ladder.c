@@ -21,7 +21,7 @@ static bool may_be_suspended(const struct balloon_guest *guest)
 /* What it has above its floor, for its shares; of those that are alike the one that computes more. */
 static double greed(const struct balloon_guest *guest)
 {
-	double above = (double)balloon_max(guest->has - guest->low, 0) / (double)guest->vm->shares;
+	double above = (double)int64_max(guest->has - guest->low, 0) / (double)guest->vm->shares;
 	return above * (1.0 + (guest->vm->cpu_percent > 0 ? guest->vm->cpu_percent : 0) / 1e6);
 }
 

@@ -11,7 +11,7 @@
 /* Below that a guest is not told: an eighth of the margin may be used up, so that steady load moves nothing. */
 static int64_t deadband(const struct balloon_guest *guest)
 {
-	return balloon_max(4 * MIB, guest->demand / 64);
+	return int64_max(4 * MIB, guest->demand / 64);
 }
 
 static void note_lack(struct balloon_cycle *cycle, size_t i)
@@ -21,12 +21,12 @@ static void note_lack(struct balloon_cycle *cycle, size_t i)
 	if (!guest->asked || guest->demand - guest->base < deadband(guest))
 		return;
 	/* what it was asked to give but has still costs nothing */
-	int64_t may_have = balloon_max(guest->has, guest->base);
-	guest->target = balloon_min(guest->demand, may_have);
-	guest->lacks = balloon_max(guest->demand - may_have, 0);
-	int64_t to_live = guest->need + balloon_min(guest->margin, cycle->policy->margin_bytes) / 4;
+	int64_t may_have = int64_max(guest->has, guest->base);
+	guest->target = int64_min(guest->demand, may_have);
+	guest->lacks = int64_max(guest->demand - may_have, 0);
+	int64_t to_live = guest->need + int64_min(guest->margin, cycle->policy->margin_bytes) / 4;
 	cycle->lacking += guest->lacks;
-	cycle->urgent += balloon_max(balloon_min(to_live, guest->demand) - may_have, 0);
+	cycle->urgent += int64_max(int64_min(to_live, guest->demand) - may_have, 0);
 	if (guest->lacks > 0 &&
 	        (cycle->neediest < 0 || guest->lacks > cycle->guests[cycle->neediest].lacks))
 		cycle->neediest = (ptrdiff_t)i;
@@ -36,20 +36,20 @@ static int64_t on_its_way(const struct balloon_guest *guest)
 {
 	bool expected =
 	        guest->asked && !(guest->memory->flags & (BALLOON_SILENT | BALLOON_GAVE_UP));
-	return expected ? balloon_max(guest->booked - guest->target, 0) : 0;
+	return expected ? int64_max(guest->booked - guest->target, 0) : 0;
 }
 
 static int64_t above(const struct balloon_guest *guest, int64_t level)
 {
-	return guest->donor ? balloon_max(guest->target - level, 0) : 0;
+	return guest->donor ? int64_max(guest->target - level, 0) : 0;
 }
 
 /* That it used more lately does not count any more. */
 static void settle_for_bare(struct balloon_guest *guest)
 {
-	guest->memory->peak_bytes = balloon_min(guest->memory->peak_bytes, guest->need);
-	guest->demand = balloon_min(guest->demand, guest->bare);
-	guest->margin = balloon_max(guest->demand - guest->need, 0);
+	guest->memory->peak_bytes = int64_min(guest->memory->peak_bytes, guest->need);
+	guest->demand = int64_min(guest->demand, guest->bare);
+	guest->margin = int64_max(guest->demand - guest->need, 0);
 }
 
 /* Room that was reported as ready stays kept until its VM is listed; before that guests in need go first. */
@@ -58,7 +58,7 @@ static int64_t promised_room(const struct balloon_cycle *cycle)
 	const struct balloon_host *host = cycle->host;
 	int64_t next = host->wanted_next_bytes > 0 ? host->wanted_next_bytes : host->wanted_bytes;
 	bool ready = host->wanted_bytes > 0 && cycle->memory->room_bytes >= next;
-	return ready ? balloon_min(cycle->memory->room_bytes, host->wanted_bytes) : 0;
+	return ready ? int64_min(cycle->memory->room_bytes, host->wanted_bytes) : 0;
 }
 
 void balloon_sum_up(struct balloon_cycle *cycle)
@@ -71,11 +71,11 @@ void balloon_sum_up(struct balloon_cycle *cycle)
 		note_lack(cycle, i);
 		cycle->pending += on_its_way(guest);
 		cycle->ahead += guest->asked ? guest->ahead : 0;
-		cycle->idle += above(guest, balloon_min(guest->demand, guest->bare));
+		cycle->idle += above(guest, int64_min(guest->demand, guest->bare));
 	}
 	cycle->granted = balloon_clamp(cycle->free - promised_room(cycle), 0, cycle->lacking);
 	cycle->room = balloon_clamp(
-	        cycle->free - cycle->granted, 0, balloon_max(cycle->host->wanted_bytes, 0));
+	        cycle->free - cycle->granted, 0, int64_max(cycle->host->wanted_bytes, 0));
 }
 
 /* More is needed than there is: every guest gets its floor, and what is left by shares. */
@@ -88,7 +88,7 @@ void balloon_squeeze(struct balloon_cycle *cycle)
 		if (!guest->asked)
 			continue;
 		settle_for_bare(guest);
-		int64_t floor = guest->donor ? guest->low : balloon_min(guest->has, guest->demand);
+		int64_t floor = guest->donor ? guest->low : int64_min(guest->has, guest->demand);
 		left += guest->booked - floor;
 		cycle->claims[n++] = (struct balloon_claim){.index = i,
 		        .cap = guest->demand - floor,
@@ -98,7 +98,7 @@ void balloon_squeeze(struct balloon_cycle *cycle)
 	for (size_t k = 0; k < n; k++) {
 		struct balloon_guest *guest = &cycle->guests[cycle->claims[k].index];
 		int64_t fair = guest->demand - cycle->claims[k].cap + cycle->claims[k].part;
-		bool near = balloon_max(fair - guest->base, guest->base - fair) < guest->high / 64;
+		bool near = int64_max(fair - guest->base, guest->base - fair) < guest->high / 64;
 		guest->demand = near && fair < guest->demand ? guest->base : fair;
 	}
 	balloon_sum_up(cycle);
@@ -109,7 +109,7 @@ void balloon_squeeze(struct balloon_cycle *cycle)
 /* Whole MiB of what there is; no crumbs while more is lacking. */
 static int64_t worth_telling(const struct balloon_guest *guest, int64_t bytes)
 {
-	int64_t part = balloon_min(bytes, guest->lacks);
+	int64_t part = int64_min(bytes, guest->lacks);
 	bool crumb = part < guest->lacks && part < balloon_tolerance(guest);
 	return crumb ? 0 : part / MIB * MIB;
 }
@@ -147,7 +147,7 @@ static void give_back(struct balloon_cycle *cycle)
 		return;
 	for (size_t i = 0; i < cycle->n; i++) {
 		const struct balloon_guest *guest = &cycle->guests[i];
-		int64_t squeezed = guest->high - balloon_max(guest->target, guest->booked);
+		int64_t squeezed = guest->high - int64_max(guest->target, guest->booked);
 		if (guest->donor && squeezed >= MIB)
 			cycle->claims[n++] = (struct balloon_claim){
 			        .index = i, .cap = squeezed, .weight = (double)guest->vm->shares};
@@ -155,10 +155,10 @@ static void give_back(struct balloon_cycle *cycle)
 	balloon_share_out(cycle->claims, n, plenty);
 	for (size_t k = 0; k < n; k++) {
 		struct balloon_guest *guest = &cycle->guests[cycle->claims[k].index];
-		int64_t to = balloon_max(guest->target, guest->booked) +
-		             cycle->claims[k].part / MIB * MIB;
+		int64_t to =
+		        int64_max(guest->target, guest->booked) + cycle->claims[k].part / MIB * MIB;
 		if (to - guest->target <
-		        balloon_min(balloon_tolerance(guest), guest->high - guest->target))
+		        int64_min(balloon_tolerance(guest), guest->high - guest->target))
 			continue;
 		guest->plan->moved_bytes = to - guest->base;
 		guest->plan->reason = BALLOON_RETURNS;
@@ -175,7 +175,7 @@ static int64_t may_give(const struct balloon_cycle *cycle, const struct balloon_
 	if (cycle->memory->state >= BALLOON_SHORT)
 		return idle;
 	int64_t step = guest->high * cycle->policy->step_percent / 100;
-	return balloon_clamp(step - balloon_max(guest->has - guest->target, 0), 0, idle);
+	return balloon_clamp(step - int64_max(guest->has - guest->target, 0), 0, idle);
 }
 
 static double claim_weight(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
@@ -196,7 +196,7 @@ static int64_t pool_required(const struct balloon_cycle *cycle)
 static int64_t urgently_required(const struct balloon_cycle *cycle)
 {
 	int64_t pool = cycle->granted > 0 ? pool_required(cycle) : 0;
-	int64_t guests = cycle->lacking - cycle->granted + balloon_max(-cycle->free, 0);
+	int64_t guests = cycle->lacking - cycle->granted + int64_max(-cycle->free, 0);
 	return guests + pool - cycle->pending;
 }
 
@@ -204,7 +204,7 @@ static int64_t urgently_required(const struct balloon_cycle *cycle)
 static int64_t required(const struct balloon_cycle *cycle, enum balloon_reason *ret_reason)
 {
 	int64_t lacking = cycle->lacking - cycle->granted;
-	int64_t starts = balloon_max(cycle->host->wanted_bytes, 0) - cycle->room;
+	int64_t starts = int64_max(cycle->host->wanted_bytes, 0) - cycle->room;
 	*ret_reason = lacking > 0  ? BALLOON_GIVES_VM
 	              : starts > 0 ? BALLOON_GIVES_ROOM
 	                           : BALLOON_GIVES_POOL;
@@ -217,7 +217,7 @@ static void ask(struct balloon_cycle *cycle, struct balloon_guest *guest, int64_
 	guest->target -= bytes;
 	guest->plan->reason = reason;
 	guest->plan->peer = reason == BALLOON_GIVES_VM ? cycle->neediest : -1;
-	guest->plan->moved_bytes = balloon_max(guest->has - guest->target, bytes);
+	guest->plan->moved_bytes = int64_max(guest->has - guest->target, bytes);
 	guest->memory->asked_for = (int)reason;
 }
 
@@ -236,7 +236,7 @@ static int64_t ask_donors(struct balloon_cycle *cycle, int64_t wanted, enum ball
 	balloon_share_out(cycle->claims, n, wanted);
 	for (size_t k = 0; k < n && asked < wanted; k++) {
 		int64_t whole = (cycle->claims[k].part + MIB - 1) / MIB * MIB;
-		int64_t part = balloon_min(whole, cycle->claims[k].cap / MIB * MIB);
+		int64_t part = int64_min(whole, cycle->claims[k].cap / MIB * MIB);
 		asked += part;
 		if (part > 0)
 			ask(cycle, &cycle->guests[cycle->claims[k].index], part, reason);

@@ -43,9 +43,9 @@ static void take_in(struct balloon_cycle *cycle, size_t i, const struct balloon_
 	if (!cycle->policy->enabled || !vm->ballooning || vm->starting)
 		guest->memory->target_bytes = 0;
 	guest->base = guest->memory->target_bytes > 0 ? guest->memory->target_bytes : guest->has;
-	guest->booked = balloon_max(guest->has, guest->base);
+	guest->booked = int64_max(guest->has, guest->base);
 	if (balloon_follows(cycle, guest))
-		guest->booked = balloon_max(guest->booked, guest->memory->followed_bytes);
+		guest->booked = int64_max(guest->booked, guest->memory->followed_bytes);
 	balloon_demand(cycle, guest);
 	balloon_answer(cycle, guest);
 	cycle->booked += guest->booked;
@@ -58,7 +58,7 @@ static int64_t left_on_host(const struct balloon_cycle *cycle)
 	for (size_t i = 0; i < cycle->n; i++) {
 		const struct balloon_guest *guest = &cycle->guests[i];
 		if (guest->vm->rss_bytes >= 0)
-			left -= balloon_max(guest->booked - guest->vm->rss_bytes, 0);
+			left -= int64_max(guest->booked - guest->vm->rss_bytes, 0);
 	}
 	return left;
 }
@@ -70,7 +70,7 @@ static void find_free(struct balloon_cycle *cycle)
 		return;
 	int64_t left = left_on_host(cycle);
 	cycle->limited_by_host = left < cycle->free;
-	cycle->free = balloon_min(left, cycle->free);
+	cycle->free = int64_min(left, cycle->free);
 }
 
 /* ---- what is answered ---- */
@@ -87,7 +87,7 @@ static void restart_watch(struct balloon_cycle *cycle, struct balloon_guest *gue
 	}
 	memory->progress_bytes = guest->has;
 	memory->flags &= ~(unsigned)(BALLOON_REACHED | BALLOON_TELL);
-	if (memory->target_bytes > balloon_max(guest->target, guest->has)) {
+	if (memory->target_bytes > int64_max(guest->target, guest->has)) {
 		memory->followed_bytes = memory->target_bytes;
 		memory->followed_ms = cycle->now_ms + BALLOON_FOLLOW_MS;
 	}
@@ -99,7 +99,7 @@ static void restart_watch(struct balloon_cycle *cycle, struct balloon_guest *gue
 static int64_t still_booked(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
 {
 	int64_t follows = balloon_follows(cycle, guest) ? guest->memory->followed_bytes : 0;
-	return balloon_max(balloon_max(guest->has, guest->target), follows);
+	return int64_max(int64_max(guest->has, guest->target), follows);
 }
 
 static bool is_left_alone(enum balloon_vm_state state, const struct balloon_vm *vm)
@@ -148,11 +148,11 @@ static void explain(struct balloon_cycle *cycle, struct balloon_guest *guest)
 	plan->margin_bytes = guest->margin;
 	plan->demand_bytes = guest->need >= 0 ? guest->need + guest->margin : guest->booked;
 	if (cycle->memory->state == BALLOON_CRITICAL && guest->asked)
-		plan->missing_bytes = balloon_max(plan->demand_bytes - guest->target, 0);
+		plan->missing_bytes = int64_max(plan->demand_bytes - guest->target, 0);
 	if (plan->reason != BALLOON_KEEPS)
 		return;
 	plan->reason = standing_reason(cycle, guest);
-	plan->moved_bytes = balloon_max(guest->has - guest->target, 0);
+	plan->moved_bytes = int64_max(guest->has - guest->target, 0);
 	if (plan->reason == BALLOON_GIVES_VM)
 		plan->peer = cycle->neediest;
 }
@@ -161,15 +161,15 @@ static void count_freeable(struct balloon_cycle *cycle, const struct balloon_gue
 {
 	if (!guest->donor || guest->plan->state != BALLOON_VM_ACTIVE)
 		return;
-	cycle->plan->freeable_bytes += balloon_max(guest->has - guest->plan->demand_bytes, 0);
-	cycle->plan->freeable_floor_bytes += balloon_max(guest->has - guest->low, 0);
+	cycle->plan->freeable_bytes += int64_max(guest->has - guest->plan->demand_bytes, 0);
+	cycle->plan->freeable_floor_bytes += int64_max(guest->has - guest->low, 0);
 }
 
 static void answer_host(struct balloon_cycle *cycle)
 {
 	struct balloon_host_memory *memory = cycle->memory;
 	struct balloon_host_plan *plan = cycle->plan;
-	int64_t wanted = balloon_max(cycle->host->wanted_bytes, 0);
+	int64_t wanted = int64_max(cycle->host->wanted_bytes, 0);
 	int64_t next = cycle->host->wanted_next_bytes > 0 ? cycle->host->wanted_next_bytes : wanted;
 	memory->exceeded_cycles += plan->exceeding > 0;
 	memory->room_bytes = cycle->room;
@@ -196,7 +196,7 @@ void balloon_plan(const struct balloon_policy *policy, const struct balloon_host
 	        .claims = xcalloc(n + 1, sizeof(struct balloon_claim)),
 	        .n = n,
 	        .now_ms = now_ms,
-	        .usable = balloon_max(host->total_bytes - host->reserve_bytes, 0)};
+	        .usable = int64_max(host->total_bytes - host->reserve_bytes, 0)};
 	*ret_host = (struct balloon_host_plan){0};
 	cycle.pool = cycle.usable / 100 * policy->pool_percent;
 	for (size_t i = 0; i < n; i++)

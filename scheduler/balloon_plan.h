@@ -25,7 +25,6 @@
 
 /* ---- what the owner of the group may tune ---- */
 
-/* Fill with balloon_policy_default, then set what the group says. */
 struct balloon_policy {
 	bool enabled;           /* false: every guest is `off` and left alone */
 	int64_t period_ms;      /* how often the plan is made */
@@ -36,6 +35,7 @@ struct balloon_policy {
 	int64_t pool_percent; /* kept free for guests that grow suddenly, of what guests may use */
 };
 
+/* What a group has that says nothing. */
 void balloon_policy_default(struct balloon_policy *policy);
 
 /* ---- what was seen ---- */

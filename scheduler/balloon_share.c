@@ -38,7 +38,7 @@ int64_t balloon_share_out(struct balloon_claim *claims, size_t n, int64_t amount
 	for (size_t i = 0; i < n; i++) {
 		double fair = (double)(amount - given) * (claims[i].weight / weights);
 		claims[i].part =
-		        balloon_clamp((int64_t)fair, 0, balloon_min(claims[i].cap, amount - given));
+		        balloon_clamp((int64_t)fair, 0, int64_min(claims[i].cap, amount - given));
 		given += claims[i].part;
 		weights =
 		        weights > claims[i].weight ? weights - claims[i].weight : claims[i].weight;

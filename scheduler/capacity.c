@@ -2,6 +2,7 @@
 /* Sums of a group, and how much more it takes. */
 #include "scheduler/capacity.h"
 
+#include "base/number.h"
 #include "scheduler/host_loss.h"
 #include "scheduler/placement.h"
 
@@ -14,11 +15,6 @@ static int64_t at_least_0(int64_t amount)
 	return amount > 0 ? amount : 0;
 }
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* ---- sums ---- */
 
 static void add_memory(
@@ -26,7 +22,7 @@ static void add_memory(
 {
 	const struct holding *held = &host->held;
 	c->total_bytes += host->pub.memory_bytes;
-	c->reserved_bytes += smaller(c->group->reserve_memory_bytes, host->pub.memory_bytes);
+	c->reserved_bytes += int64_min(c->group->reserve_memory_bytes, host->pub.memory_bytes);
 	c->hugepage_bytes += host->pub.hugepage_bytes;
 	if (limits->usable_bytes == ADMISSION_UNLIMITED)
 		return;
@@ -38,7 +34,7 @@ static void add_memory(
 	int64_t by_floor = limits->floor_bytes == ADMISSION_UNLIMITED
 	                           ? INT64_MAX
 	                           : at_least_0(limits->floor_bytes - floor);
-	c->free_bytes += smaller(by_size, by_floor);
+	c->free_bytes += int64_min(by_size, by_floor);
 }
 
 static void add_cpu(struct capacity *c, const struct host_entry *host)
@@ -105,7 +101,7 @@ static int64_t count_on_host(const struct host_entry *host, const struct reserva
 	int64_t n = INT64_MAX;
 	for (int d = 0; d < LOAD_COUNT; d++)
 		if (takes.amount[d] > 0 && limit.amount[d] != ADMISSION_UNLIMITED)
-			n = smaller(n, (limit.amount[d] - has.amount[d]) / takes.amount[d]);
+			n = int64_min(n, (limit.amount[d] - has.amount[d]) / takes.amount[d]);
 	return at_least_0(n);
 }
 
@@ -125,7 +121,7 @@ static bool survives_with(struct count *count, int64_t n)
 		/* In proportion to what each takes, rounded so that nothing is left over. */
 		int64_t most = count->most.items[i];
 		int64_t share = sum > 0 ? (int64_t)(((__int128)left * most + sum - 1) / sum) : 0;
-		share = smaller(smaller(share, most), left);
+		share = int64_min(int64_min(share, most), left);
 		VEC_PUSH(&given, share);
 		host_loss_count(&count->loss, i, share);
 		left -= share;

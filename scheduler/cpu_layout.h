@@ -13,23 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cpu_set.h"
 #include "base/err.h"
-#include "base/str.h"
-
-#define CPU_SET_MAX 1024 /* CPU numbers are below */
-
-struct cpu_set {
-	uint64_t words[CPU_SET_MAX / 64];
-};
-void cpu_set_add(struct cpu_set *set, int cpu); /* out of range: ignored */
-bool cpu_set_has(const struct cpu_set *set, int cpu);
-int cpu_set_count(const struct cpu_set *set);
-void cpu_set_merge(struct cpu_set *set, const struct cpu_set *other);
-void cpu_set_subtract(struct cpu_set *set, const struct cpu_set *other);
-/* As "0-3,8", the form that libvirt and the kernel use. */
-void cpu_set_format(const struct cpu_set *set, struct str *out);
-/* Reads that form ("" is empty); false on anything odd. */
-bool cpu_set_parse(const char *text, struct cpu_set *ret_set);
 
 struct cpu_thread {
 	int id;

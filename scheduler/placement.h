@@ -101,7 +101,7 @@ void placement_refusal_encode(
 int placement_check(const struct placement *p, struct err *e);
 
 /* Whether the rules make sense by themselves: to itself, the same target wanted and unwanted, no
- * target, several places at once. `vm_id` and `name` are the VM's own, `labels` too. Adds every
- * violation below `pointer` ("/placement"); ERR_INVALID if there was one. */
-int placement_check_rules(const char *vm_id, const char *name, const struct field_labels *labels,
-        const struct placement_rules *rules, struct field_errors *errors);
+ * target, several places at once. `vm_id` and `name` are the VM's own; anti-affinity to its own labels is fine, it spreads
+ * its like. Adds every violation below `pointer` ("/placement"); ERR_INVALID if there was one. */
+int placement_check_rules(const char *vm_id, const char *name, const struct placement_rules *rules,
+        struct field_errors *errors);

@@ -152,11 +152,10 @@ static void check_pair(struct check *c, size_t i, size_t j)
 		collisions[a->target](c, a, j);
 }
 
-int placement_check_rules(const char *vm_id, const char *name, const struct field_labels *labels,
-        const struct placement_rules *rules, struct field_errors *errors)
+int placement_check_rules(const char *vm_id, const char *name, const struct placement_rules *rules,
+        struct field_errors *errors)
 {
 	struct check c = {vm_id, name, rules, errors};
-	(void)labels; /* anti-affinity to its own labels spreads its like */
 	size_t before = errors->len;
 	for (size_t i = 0; i < rules->len; i++) {
 		check_target(&c, i);

@@ -78,7 +78,7 @@ static void say_pools(const struct placement *p, const struct placement_refusal 
 static void say_networks(
         const struct placement *p, const struct placement_refusal *r, struct str *out)
 {
-	str_printf(out, "it does not reach network %s",
+	str_printf(out, "it has no active network %s",
 	        first_missing(&r->host->networks, &p->request->networks));
 }
 
@@ -195,19 +195,21 @@ static void put_rule(
 static const struct {
 	words_fn words;
 	numbers_fn numbers; /* NULL: it compares none */
+	const char *hint;   /* NULL: none */
 } explanations[PLACEMENT_FILTER_COUNT] = {
-        [PLACEMENT_FILTER_STATE] = {say_state, NULL},
-        [PLACEMENT_FILTER_ARCHITECTURE] = {say_architecture, NULL},
-        [PLACEMENT_FILTER_ACCELERATOR] = {say_accelerator, NULL},
-        [PLACEMENT_FILTER_FIRMWARE] = {say_firmware, NULL},
-        [PLACEMENT_FILTER_CPU_BASELINE] = {say_cpu_baseline, NULL},
-        [PLACEMENT_FILTER_POOLS] = {say_pools, NULL},
-        [PLACEMENT_FILTER_NETWORKS] = {say_networks, NULL},
-        [PLACEMENT_FILTER_HOST_TOO_SMALL] = {say_admission, put_admission},
-        [PLACEMENT_FILTER_CAPACITY] = {say_admission, put_admission},
-        [PLACEMENT_FILTER_AFFINITY] = {say_rule, put_rule},
-        [PLACEMENT_FILTER_ANTI_AFFINITY] = {say_rule, put_rule},
-        [PLACEMENT_FILTER_HOST_LOSS] = {say_loss, put_loss},
+        [PLACEMENT_FILTER_STATE] = {say_state, NULL, NULL},
+        [PLACEMENT_FILTER_ARCHITECTURE] = {say_architecture, NULL, NULL},
+        [PLACEMENT_FILTER_ACCELERATOR] = {say_accelerator, NULL, NULL},
+        [PLACEMENT_FILTER_FIRMWARE] = {say_firmware, NULL, NULL},
+        [PLACEMENT_FILTER_CPU_BASELINE] = {say_cpu_baseline, NULL, NULL},
+        [PLACEMENT_FILTER_POOLS] = {say_pools, NULL, NULL},
+        [PLACEMENT_FILTER_NETWORKS] = {say_networks, NULL,
+                "start the network on the host; that is seen within 10 s"},
+        [PLACEMENT_FILTER_HOST_TOO_SMALL] = {say_admission, put_admission, NULL},
+        [PLACEMENT_FILTER_CAPACITY] = {say_admission, put_admission, NULL},
+        [PLACEMENT_FILTER_AFFINITY] = {say_rule, put_rule, NULL},
+        [PLACEMENT_FILTER_ANTI_AFFINITY] = {say_rule, put_rule, NULL},
+        [PLACEMENT_FILTER_HOST_LOSS] = {say_loss, put_loss, NULL},
 };
 
 void placement_refusal_text(
@@ -248,7 +250,10 @@ static int refuse_one(const struct placement *p, struct err *e)
 	if (explanations[r->filter].numbers)
 		explanations[r->filter].numbers(p, r, &w);
 	json_object_end(&w);
-	return err_numbers(e, "%s", str_text(&w.out));
+	err_numbers(e, "%s", str_text(&w.out));
+	if (explanations[r->filter].hint)
+		err_hint(e, "%s", explanations[r->filter].hint);
+	return ERR_NO_CAPACITY;
 }
 
 /* Hosts by filter, as numbers; all of them for one reason: the same host at another time helps no

@@ -2,6 +2,8 @@
 /* From what a VM asks for to what it counts for. */
 #include "scheduler/reservation.h"
 
+#include "base/number.h"
+
 /* Far above any machine, and small enough that thousands of them can be added. */
 #define AMOUNT_MAX ((int64_t)1 << 50)
 #define VCPUS_MAX  ((int64_t)1 << 20)
@@ -11,11 +13,6 @@ static int64_t bounded(int64_t amount)
 	if (amount < 0)
 		return 0;
 	return amount < AMOUNT_MAX ? amount : AMOUNT_MAX;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
 }
 
 static int64_t or_else(int64_t amount, int64_t otherwise)
@@ -29,7 +26,7 @@ static int64_t floor_bytes(const struct reservation *r, int64_t size, int64_t bo
 	int64_t min = or_else(r->min_bytes, size);
 	if (!r->inflexible)
 		return min;
-	return larger(min, r->state == RESERVATION_STARTING ? size : booked);
+	return int64_max(min, r->state == RESERVATION_STARTING ? size : booked);
 }
 
 static void add_memory(struct holding *h, const struct reservation *r)
@@ -91,18 +88,18 @@ void holding_subtract(struct holding *sum, const struct holding *h)
 
 void holding_maximize(struct holding *largest, const struct holding *h)
 {
-	largest->vms = larger(largest->vms, h->vms);
-	largest->size_bytes = larger(largest->size_bytes, h->size_bytes);
-	largest->floor_bytes = larger(largest->floor_bytes, h->floor_bytes);
-	largest->start_bytes = larger(largest->start_bytes, h->start_bytes);
-	largest->booked_bytes = larger(largest->booked_bytes, h->booked_bytes);
-	largest->hugepage_bytes = larger(largest->hugepage_bytes, h->hugepage_bytes);
-	largest->shared_vcpus = larger(largest->shared_vcpus, h->shared_vcpus);
-	largest->dedicated_vcpus = larger(largest->dedicated_vcpus, h->dedicated_vcpus);
-	largest->reserved_percent = larger(largest->reserved_percent, h->reserved_percent);
+	largest->vms = int64_max(largest->vms, h->vms);
+	largest->size_bytes = int64_max(largest->size_bytes, h->size_bytes);
+	largest->floor_bytes = int64_max(largest->floor_bytes, h->floor_bytes);
+	largest->start_bytes = int64_max(largest->start_bytes, h->start_bytes);
+	largest->booked_bytes = int64_max(largest->booked_bytes, h->booked_bytes);
+	largest->hugepage_bytes = int64_max(largest->hugepage_bytes, h->hugepage_bytes);
+	largest->shared_vcpus = int64_max(largest->shared_vcpus, h->shared_vcpus);
+	largest->dedicated_vcpus = int64_max(largest->dedicated_vcpus, h->dedicated_vcpus);
+	largest->reserved_percent = int64_max(largest->reserved_percent, h->reserved_percent);
 }
 
 int64_t reservation_most_vcpus(const struct reservation *r)
 {
-	return larger(r->vcpus, r->max_vcpus);
+	return int64_max(r->vcpus, r->max_vcpus);
 }

@@ -79,6 +79,18 @@ static char *put_bool(char *to, sqlite3_stmt *s, int column)
 	return sqlite3_column_int(s, column) ? PUT(to, "true") : PUT(to, "false");
 }
 
+/* The members of the configuration; none of this database's VMs runs. */
+static char *put_spec(char *to, sqlite3_stmt *s, int column)
+{
+	static const char memory[] = "\"memory\":{";
+	const char *spec = (const char *)sqlite3_column_text(s, column);
+	const char *end = spec + sqlite3_column_bytes(s, column) - 1;
+	const char *inside = strstr(spec, memory) + sizeof(memory) - 1;
+	to = put(to, spec + 1, (size_t)(inside - spec) - 1);
+	to = PUT(to, "\"current_bytes\":null,");
+	return put(to, inside, (size_t)(end - inside));
+}
+
 static char *put_row(char *to, sqlite3_stmt *s)
 {
 	to = put_text(PUT(to, "{\"id\":"), s, 0);
@@ -92,8 +104,7 @@ static char *put_row(char *to, sqlite3_stmt *s)
 	to = put_time(PUT(to, ",\"power_since\":"), s, 8);
 	to = put_text(PUT(to, ",\"desired_power\":"), s, 9);
 	*to++ = ',';
-	const char *spec = (const char *)sqlite3_column_text(s, 10);
-	to = put(to, spec + 1, (size_t)sqlite3_column_bytes(s, 10) - 2);
+	to = put_spec(to, s, 10);
 	to = put_column(PUT(to, ",\"guest\":"), s, 11);
 	to = put_column(PUT(to, ",\"pending\":"), s, 12);
 	to = put_time(PUT(to, ",\"created_at\":"), s, 13);

@@ -251,6 +251,33 @@ def test_placements_rank_and_name_every_refused_host(fleet):
     assert api.request("POST", "/placements", vm("new", 0.0001)).status == 400
 
 
+def test_a_vm_is_placed_where_its_networks_are_active(fake, scratch):
+    api = fake.local
+    alone = api.request("POST", "/vms", small_vm("b", nics={"n": {"network": "dmz"}}))
+    assert alone.status == 409 and "h1" in alone.json["detail"] and "start the network" in alone.json["hint"], alone
+    other = uri(scratch, "h2", cpus=64, mib=262144) + "&networks="
+    add_host(api, "h2", f"{other}0")  # by far the emptiest
+    assert (api.get("/hosts/h1")["networks"], api.get("/hosts/h2")["networks"]) == (["default"], [])
+
+    def ranked(**more):
+        return [host["host"] for host in api.ok("POST", "/placements", small_vm("x", **more)).json["ranking"]]
+
+    lan = {"nics": {"n": {"network": "default"}}}
+    assert ranked()[0] == "h2" and ranked(**lan) == ["h1"]
+    refused = api.ok("POST", "/placements", small_vm("x", **lan)).json["refused"]
+    assert [(host["host"], host["filter"]) for host in refused] == [("h2", "networks")]
+    assert "network default" in refused[0]["detail"]
+    api.act("POST", "/vms", small_vm("a", **lan))
+    assert api.get("/vms/a")["host"] == "h1"
+    nowhere = api.request("POST", "/vms", small_vm("b", nics={"n": {"network": "dmz"}}))
+    assert nowhere.json["code"] == "insufficient_capacity" and "network dmz" in nowhere.json["detail"], nowhere
+    assert nowhere.json["numbers"]["networks"] == 2 and api.request("GET", "/vms/b").status == 404
+    asked = api.ok("POST", "/vms?wait=60", small_vm("b", host="h2", **lan)).json  # the host itself has the last word
+    assert asked["state"] == "failed" and "default" in asked["error"]["detail"], asked
+    api.ok("PATCH", "/hosts/h2", {"uri": f"{other}1"})
+    wait_until(lambda: ranked(**lan)[0] == "h2", 30, "the network became active")
+
+
 def test_capacity_counts_what_fits_and_what_a_loss_would_cost(fleet):
     api = fleet.local
     before = api.get(f"/capacity?vcpus=1&memory_bytes={GIB}")["groups"][0]
@@ -303,6 +330,13 @@ def test_bad_input_is_refused_at_the_member(fake, members, pointer):
     assert answer.status == 400, answer
     assert any(e["pointer"].startswith(pointer) and e["detail"] for e in answer.json["errors"]), answer
     assert api.get("/vms")["items"] == []
+
+
+def test_host_shows_its_numa_nodes_and_huge_pages(fake):
+    host = fake.local.get("/hosts/h1")
+    total = host["memory"]["total_bytes"]
+    assert host["cpu"]["numa_nodes"] == [{"id": 0, "memory_bytes": total, "cpus": 16, "cpu_list": "0-15"}]
+    assert host["memory"]["hugepages"] == []
 
 
 def test_ratios_below_one_and_no_numbers_are_refused(fake):

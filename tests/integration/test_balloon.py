@@ -61,6 +61,29 @@ def test_view_shows_the_unknown_as_unknown_and_each_guest_with_its_reason(fake):
     wait_until(lambda: api.get("/hosts/h1/balloon")["state"] is None, 30, "an idle host is not looked at")
 
 
+def test_group_tunes_the_plan_of_its_hosts(fake):
+    api = fake.local
+    share_memory(api, 8 * SIZE, 1)
+    api.act("POST", "/vms", {"name": "v", "memory": {"size_bytes": SIZE, "min_bytes": 64 * MIB}, "desired_power": "running"})
+
+    def margin(least, most):
+        vm = seen(api, "v")
+        return vm and vm["used_bytes"] and least <= vm["demand_bytes"] - vm["used_bytes"] <= most
+
+    used = SIZE // 2  # by the fake guest, if nobody says otherwise
+    wait_until(lambda: margin(32 * MIB, used * 20 // 100), 60, "the default margin is a tenth and a bit")
+    tuned = {"margin_percent": 50, "margin_bytes": 8 * MIB, "step_percent": 5, "idle_tax_percent": 0, "pool_percent": 10}
+    answer = api.ok("PATCH", "/host-groups/default", {"balloon": tuned}).json
+    assert answer["balloon"] == {"enabled": True, **tuned} == api.get("/host-groups/default")["balloon"]
+    wait_until(lambda: margin(used * 45 // 100, used), 30, "the larger one counts")
+    for member, wrong, bounds in [("margin_percent", 101, "0 to 100"), ("idle_tax_percent", 96, "0 to 95"),
+                                  ("step_percent", 0, "1 to 100"), ("pool_percent", 51, "0 to 50"), ("margin_bytes", -1, "0 to")]:
+        refused = api.request("PATCH", "/host-groups/default", {"balloon": {member: wrong}})
+        error = refused.json["errors"][0]
+        assert refused.status == 400 and error["pointer"] == f"/balloon/{member}" and bounds in error["detail"], refused
+    assert api.get("/host-groups/default")["balloon"] == answer["balloon"]
+
+
 def mib(size):
     return "?" if size is None else size // MIB
 

@@ -39,6 +39,7 @@ def test_a_guest_from_creation_to_deletion(real, virt):
     before = int(agent.run("memory-info")["free_kib"])
     api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 112 * MIB}})
     wait_until(lambda: int(agent.run("memory-info")["free_kib"]) <= before - 8 * 1024, 30, "the balloon took memory")
+    wait_until(lambda: api.get("/vms/g")["memory"]["current_bytes"] == 112 * MIB, 30, "what it has now is shown")
     # waits for a restart: firmware
     api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 192 * MIB}})
     assert api.get("/vms/g")["pending"] == {"/memory/size_bytes": 192 * MIB}

@@ -26,6 +26,27 @@ def test_lifecycle_shows_the_power_that_was_seen(fake):
     assert api.request("GET", "/vms/a").status == 404
 
 
+def test_memory_that_a_guest_has_now_is_shown_and_not_written(fake):
+    api = fake.local
+    sizes = {"size_bytes": 256 * MIB, "min_bytes": 128 * MIB}
+    api.act("POST", "/vms", small_vm("a", memory=sizes))
+    off = api.ok("GET", "/vms/a")
+    assert off.json["memory"]["current_bytes"] is None
+    api.act("POST", "/vms/a/start")
+    running = wait_until(lambda: (vm := api.get("/vms/a"))["memory"]["current_bytes"] and vm, 30, "its memory is known")
+    assert running["memory"]["current_bytes"] == 256 * MIB and running["memory"].items() > sizes.items()
+    assert api.get("/vms?fields=name,memory")["items"][0]["memory"] == running["memory"]
+    on = api.ok("GET", "/vms/a")
+    assert on.headers["etag"] == off.headers["etag"], "the ETag is about the configuration"
+    for method, body in [("PATCH", {"memory": running["memory"]}), ("PUT", small_vm("a", memory=running["memory"])),
+                         ("POST", small_vm("b", memory=running["memory"]))]:
+        answer = api.request(method, "/vms" if method == "POST" else "/vms/a", body)
+        assert answer.status == 400 and answer.json["errors"][0] == {
+            "pointer": "/memory/current_bytes", "code": "read_only", "detail": "is set by Berth and cannot be written"}, answer
+    api.act("POST", "/vms/a/stop")
+    assert api.get("/vms/a")["memory"]["current_bytes"] is None
+
+
 def test_a_deleted_vm_leaves_no_mark_of_its_throttle(fake):
     api = fake.local
     path = f"{fake.state_dir}/berth.db"
@@ -68,7 +89,7 @@ def test_disks_stay_unless_asked(fake):
 def test_failed_creation_leaves_nothing(fake):
     api = fake.local
     operation = api.ok("POST", "/vms?wait=60", small_vm(
-        "a", disks={"root": {"size_bytes": 16 * MIB}}, nics={"n": {"network": "no-such-network"}})).json
+        "a", host="h1", disks={"root": {"size_bytes": 16 * MIB}}, nics={"n": {"network": "no-such-network"}})).json
     assert operation["state"] == "failed" and operation["error"]["detail"], operation
     assert api.request("GET", "/vms/a").status == 404
     assert api.get("/pools/default/volumes")["items"] == []

@@ -60,7 +60,19 @@ static void test_members_are_spliced(void **state)
 	json_writer_done(&w);
 }
 
-/* Writes the text and reads it back with another library. */
+static void test_members_are_spliced_into_a_member(void **state)
+{
+	(void)state;
+	struct json_writer w = {0};
+	const char *filled = "{\"m\":{\"a\":1},\"z\":2}", *empty = "{\"n\":{}}";
+	json_object_begin(&w);
+	json_splice_members_with(&w, filled, strstr(filled, "\"a"), "{\"x\":null}");
+	json_splice_members_with(&w, empty, strstr(empty, "}"), "{\"y\":3}");
+	json_object_end(&w);
+	assert_string_equal(w.out.data, "{\"m\":{\"x\":null,\"a\":1},\"z\":2,\"n\":{\"y\":3}}");
+	json_writer_done(&w);
+}
+
 static void assert_reads_back(const char *text, const char *wanted)
 {
 	struct json_writer w = {0};
@@ -122,6 +134,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_commas_are_kept_by_the_writer),
 	        cmocka_unit_test(test_members_are_spliced),
+	        cmocka_unit_test(test_members_are_spliced_into_a_member),
 	        cmocka_unit_test(test_every_byte_is_written_as_valid_json),
 	        cmocka_unit_test(test_what_json_cannot_say_is_null),
 	        cmocka_unit_test(test_numbers_read_back_the_same),

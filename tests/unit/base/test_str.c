@@ -103,6 +103,26 @@ static void test_cut_removes_only_an_incomplete_character(void **state)
 	}
 }
 
+static void test_lists_are_copied_compared_and_sorted(void **state)
+{
+	(void)state;
+	char b[] = "b", a[] = "a";
+	char *list[] = {b, a, NULL}, *shorter[] = {b, NULL};
+	char **copy = str_list_copy(list);
+	assert_true(str_list_equal(copy, list) && copy[0] != list[0]);
+	assert_false(str_list_equal(shorter, list) || str_list_equal(list, shorter));
+	str_list_sort(copy);
+	assert_string_equal(copy[0], "a");
+	assert_string_equal(copy[1], "b");
+	assert_false(str_list_equal(copy, list));
+	str_list_free(copy);
+	assert_null(str_list_copy(NULL));
+	assert_true(str_list_equal(NULL, NULL));
+	assert_false(str_list_equal(NULL, list) || str_list_equal(list, NULL));
+	str_list_sort(NULL);
+	str_list_free(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +132,7 @@ int main(void)
 	        cmocka_unit_test(test_only_whole_decimal_numbers_are_numbers),
 	        cmocka_unit_test(test_utf8_length_knows_the_forbidden_forms),
 	        cmocka_unit_test(test_cut_removes_only_an_incomplete_character),
+	        cmocka_unit_test(test_lists_are_copied_compared_and_sorted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

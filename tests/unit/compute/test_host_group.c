@@ -120,6 +120,56 @@ static void test_patch_reports_every_error_and_changes_nothing(void **state)
 	assert_int_equal(fixture_int(f, "SELECT version FROM host_group"), 1);
 }
 
+static void test_balloon_has_the_defaults_of_the_plan(void **state)
+{
+	struct host_fixture *f = *state;
+	struct balloon_policy expected = {0};
+	struct host_group_row row CLEANUP(host_group_row_done) = {0};
+	balloon_policy_default(&expected);
+	assert_int_equal(patch(f, "default", "{\"balloon\":{\"enabled\":true}}", NULL), 0);
+	assert_int_equal(host_group_store_get(f->reader, DEFAULT, &row, &f->e), 0);
+	expected.period_ms = 0; /* not the group's */
+	assert_memory_equal(&row.spec.balloon, &expected, sizeof(expected));
+}
+
+/* A group of an earlier version. */
+static void test_balloon_is_complete_where_less_was_stored(void **state)
+{
+	(void)state;
+	struct err e = {0};
+	struct host_group_spec spec CLEANUP(host_group_spec_done) = {0};
+	assert_int_equal(host_group_load("{\"balloon\":{\"enabled\":false}}", &spec, &e), 0);
+	assert_false(spec.balloon.enabled);
+	assert_int_equal(spec.balloon.margin_percent, 12);
+	assert_int_equal(spec.balloon.pool_percent, 4);
+}
+
+static void test_balloon_members_have_bounds(void **state)
+{
+	struct host_fixture *f = *state;
+	static const struct {
+		const char *member, *below, *least, *most, *above;
+	} members[] = {
+	        {"margin_percent", "-1", "0", "100", "101"},
+	        {"margin_bytes", "-1", "0", "1099511627776", "1099511627777"},
+	        {"step_percent", "0", "1", "100", "101"},
+	        {"idle_tax_percent", "-1", "0", "95", "96"},
+	        {"pool_percent", "-1", "0", "50", "51"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+		const char *const values[] = {
+		        members[i].below, members[i].above, members[i].least, members[i].most};
+		for (size_t k = 0; k < ARRAY_LEN(values); k++) {
+			char text[128];
+			size_t n = 0;
+			snprintf(text, sizeof(text), "{\"balloon\":{\"%s\":%s}}", members[i].member,
+			        values[k]);
+			assert_int_equal(patch(f, "default", text, &n), k < 2 ? ERR_INVALID : 0);
+			assert_int_equal(n, k < 2 ? 1 : 0);
+		}
+	}
+}
+
 static void test_a_taken_name_is_refused(void **state)
 {
 	struct host_fixture *f = *state;
@@ -161,6 +211,9 @@ int main(void)
 	        TEST(test_ratios_below_one_and_not_numbers_are_refused),
 	        TEST(test_patch_changes_one_member_and_keeps_the_others),
 	        TEST(test_patch_reports_every_error_and_changes_nothing),
+	        TEST(test_balloon_has_the_defaults_of_the_plan),
+	        TEST(test_balloon_is_complete_where_less_was_stored),
+	        TEST(test_balloon_members_have_bounds),
 	        TEST(test_a_taken_name_is_refused),
 	        TEST(test_default_group_cannot_be_removed_or_renamed),
 	        TEST(test_a_group_with_hosts_cannot_be_removed_and_names_them),

@@ -5,6 +5,8 @@
 
 #include <semaphore.h>
 
+#include "compute/host_live.h"
+
 #define STATE_IS(f, text) fixture_is(f, "SELECT state FROM host", text)
 
 /* Registers fake:///h1 as h1 and waits until its row says ok. */
@@ -78,6 +80,34 @@ static void test_broken_connection_is_reported_and_reconnects(void **state)
 	assert_int_equal(fixture_int(f, "SELECT count(*) FROM change WHERE kind = 'host' AND "
 	                                "event = 'updated'"),
 	        1);
+}
+
+static bool networks_are(struct host_fixture *f, const char *json)
+{
+	char pattern[128], *facts CLEANUP(cleanup_free) = fixture_text(f, "SELECT facts FROM host");
+	snprintf(pattern, sizeof(pattern), "\"networks\":%s,", json);
+	return strstr(facts, pattern) != NULL;
+}
+
+static void test_networks_are_asked_again_and_what_cannot_be_told_stays(void **state)
+{
+	struct host_fixture *f = *state;
+	fake_network_set("h1", "asleep", false);
+	connect_one(f, NULL);
+	assert_true(TURN_UNTIL(f->loop, networks_are(f, "[\"default\"]")));
+	fake_network_set("h1", "asleep", true);
+	hosts_ask_networks(f->hosts);
+	assert_true(TURN_UNTIL(f->loop, networks_are(f, "[\"asleep\",\"default\"]")));
+	fake_network_set("h1", "default", false);
+	struct fake_behaviour refuse = {.error_code = ERR_HYPERVISOR};
+	fake_script_set("h1", "network_list", NULL, &refuse);
+	int64_t calls = fake_host_count_calls("h1", "network_list");
+	hosts_ask_networks(f->hosts);
+	assert_true(TURN_UNTIL(f->loop, fake_host_count_calls("h1", "network_list") > calls));
+	assert_true(networks_are(f, "[\"asleep\",\"default\"]"));
+	fake_script_clear("h1");
+	assert_true(TURN_UNTIL(
+	        f->loop, (hosts_ask_networks(f->hosts), networks_are(f, "[\"asleep\"]"))));
 }
 
 static sem_t writer_is_stalled, writer_may_go;
@@ -241,6 +271,7 @@ int main(void)
 	        TEST(test_unreachable_host_is_down_with_the_reason),
 	        TEST(test_hung_host_is_slow_then_down_and_ok_again_when_it_answers),
 	        TEST(test_broken_connection_is_reported_and_reconnects),
+	        TEST(test_networks_are_asked_again_and_what_cannot_be_told_stays),
 	        TEST(test_since_is_the_moment_of_the_transition_not_of_the_write),
 	        TEST(test_another_reason_for_the_same_state_keeps_since),
 	        TEST(test_state_that_could_not_be_written_is_written_later),

@@ -303,6 +303,11 @@ static void test_networks(void **state)
 	assert_int_equal(driver->network_check(f->c, "default", &f->e), 0);
 	assert_int_equal(driver->network_check(f->c, "asleep", &f->e), ERR_WRONG_STATE);
 	assert_int_equal(driver->network_check(f->c, "none", &f->e), ERR_NOT_FOUND);
+	char **active = NULL;
+	assert_int_equal(driver->network_list(f->c, &active, &f->e), 0);
+	assert_string_equal(active[0], "default");
+	assert_null(active[1]);
+	str_list_free(active);
 }
 
 static void test_guest_events_reach_the_loop_in_order(void **state)

@@ -486,6 +486,11 @@ static void test_network_is_checked(void **state)
 	struct err e = {0};
 	assert_ok(driver->network_check(connection, "default", &failure));
 	assert_int_equal(driver->network_check(connection, "none", &e), ERR_NOT_FOUND);
+	char **active = NULL;
+	assert_ok(driver->network_list(connection, &active, &failure));
+	assert_string_equal(active[0], "default");
+	assert_null(active[1]);
+	str_list_free(active);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, connect_to_test, disconnect)

@@ -107,6 +107,14 @@ static void test_huge_pages_are_those_set_aside(void **state)
 	assert_int_equal(f.hugepages[1].node, 1);
 	assert_int_equal(f.hugepages[1].page_bytes, 2LL << 20);
 	assert_int_equal(f.hugepages[1].pages, 512);
+	struct json_writer w = {0};
+	json_object_begin(&w);
+	host_facts_encode(&f, &w);
+	json_object_end(&w);
+	assert_non_null(strstr(str_text(&w.out),
+	        "\"hugepages\":[{\"node\":0,\"page_bytes\":1073741824,\"pages\":3},"
+	        "{\"node\":1,\"page_bytes\":2097152,\"pages\":512}]"));
+	json_writer_done(&w);
 	host_facts_done(&f);
 }
 
@@ -315,8 +323,9 @@ static void test_facts_are_encoded(void **state)
 	        "{\"hostname\":\"h1\",\"cpu\":{\"model\":\"Skylake-Server\",\"vendor\":\"Intel\","
 	        "\"architecture\":\"x86_64\",\"threads\":8,\"sockets\":2,\"cores\":4,"
 	        "\"threads_per_core\":2,\"numa_nodes\":[{\"id\":0,\"memory_bytes\":4294967296,"
-	        "\"cpus\":4},{\"id\":1,\"memory_bytes\":8589934592,\"cpus\":4}]},"
-	        "\"memory\":{\"total_bytes\":12884901888},"
+	        "\"cpus\":4,\"cpu_list\":\"0-1,4-5\"},{\"id\":1,\"memory_bytes\":8589934592,"
+	        "\"cpus\":4,\"cpu_list\":\"2-3,6-7\"}]},"
+	        "\"memory\":{\"total_bytes\":12884901888,\"hugepages\":[]},\"networks\":null,"
 	        "\"virtualization\":{\"hardware\":\"vmx\",\"accelerators\":[\"kvm\",\"tcg\"],"
 	        "\"iommu\":true},\"versions\":{\"libvirt\":\"9.0.0\",\"hypervisor\":\"7.2.19\"},"
 	        "\"architectures\":[{\"name\":\"x86_64\",\"machines_default\":\"pc-q35-7.2\","

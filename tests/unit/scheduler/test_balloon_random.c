@@ -150,7 +150,7 @@ static void test_shares_are_exact_and_capped(void **state)
 		}
 		assert_int_equal(given, sum);
 		assert_true(given <= amount);
-		assert_true(given >= balloon_min(caps, amount) - (int64_t)n);
+		assert_true(given >= int64_min(caps, amount) - (int64_t)n);
 		for (size_t i = 1; i < n && caps > amount;
 		        i++) /* none that is not full has less for its weight */
 			assert_true(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sets of CPUs, and which ones a VM gets. */
+/* Which CPUs a VM gets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,22 +35,6 @@ static const char *text_of(const struct cpu_set *set)
 	cpu_set_format(set, &s);
 	snprintf(text, sizeof(text), "%s", str_text(&s));
 	return text;
-}
-
-static void test_sets_are_written_and_read_as_ranges(void **state)
-{
-	(void)state;
-	struct cpu_set set;
-	static const char *const good[] = {"", "0", "0-3,8", "1,3,5", "1000-1023"};
-	static const char *const bad[] = {"-", "1-", "3-1", "1,", ",1", "1024", "a", "1 2", "1--2"};
-	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		assert_true(cpu_set_parse(good[i], &set));
-		assert_string_equal(text_of(&set), good[i]);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_false(cpu_set_parse(bad[i], &set));
-	assert_true(cpu_set_parse("0-9", &set));
-	assert_int_equal(cpu_set_count(&set), 10);
 }
 
 static struct cpu_layout choose(struct cpu_layout_request request)
@@ -178,7 +162,6 @@ static void test_random_owners_never_overlap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_sets_are_written_and_read_as_ranges),
 	        cmocka_unit_test(test_auto_takes_one_node_if_it_fits),
 	        cmocka_unit_test(test_auto_takes_more_nodes_only_if_it_must),
 	        cmocka_unit_test(test_dedicated_takes_whole_cores_and_leaves_the_emulator_apart),

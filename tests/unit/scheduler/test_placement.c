@@ -373,8 +373,7 @@ static void test_soft_rules_outweigh_balance(void **state)
 static void expect_contradiction(const struct placement_rules *rules, const char *pointer)
 {
 	struct field_errors errors = {0};
-	struct field_labels labels = {&app_web, 1};
-	int rc = placement_check_rules("id", "me", &labels, rules, &errors);
+	int rc = placement_check_rules("id", "me", rules, &errors);
 	assert_int_equal(rc, pointer ? ERR_INVALID : 0);
 	assert_int_equal(errors.len, pointer ? 1 : 0);
 	if (pointer)
