@@ -52,6 +52,12 @@ def add_host(api, name, uri, deadline=60, **more):
     return host
 
 
+def list_events(api, event):
+    """All events of that kind so far, the oldest first."""
+    items = api.get("/events?after=0&page_size=1000", headers={"Accept": "application/json"})["items"]
+    return [item for item in items if item["event"] == event]
+
+
 def small_vm(name, **more):
     return {"name": name, "memory": {"size_bytes": 128 * MIB}, **more}
 
