@@ -58,6 +58,16 @@ def list_events(api, event):
     return [item for item in items if item["event"] == event]
 
 
+OVERHEAD = (32 + 8 + 1) * MIB  # of QEMU beside a guest of 512 MiB with one vCPU, as docs/decisions/0012 has it
+
+
+def share_memory(api, guests_bytes, guests):
+    """Leaves so much to that many guests of the host, in mode balloon."""
+    total = api.get("/hosts/h1")["memory"]["total_bytes"]
+    api.ok("PATCH", "/host-groups/default",
+           {"overcommit": {"mode": "balloon"}, "host_reserve": {"memory_bytes": total - guests_bytes - guests * OVERHEAD}})
+
+
 def small_vm(name, **more):
     return {"name": name, "memory": {"size_bytes": 128 * MIB}, **more}
 

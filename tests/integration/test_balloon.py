@@ -7,11 +7,10 @@ import time
 
 import pytest
 
-from conftest import CMDLINE, MIB, guest_vm, wait_guest_ready
+from conftest import CMDLINE, MIB, guest_vm, share_memory, wait_guest_ready
 from lab import GuestAgent, wait_until
 
 SIZE, FLOOR = 512 * MIB, 192 * MIB
-OVERHEAD = (32 + 8 + 1) * MIB  # of QEMU beside a guest with one vCPU, as docs/decisions/0012 has it
 FILL_MIB, RATE = 360, 32
 
 
@@ -25,13 +24,6 @@ def ksm():
     yield
     if before:
         KSM.write_text(before)
-
-
-def share_memory(api, guests_bytes, guests):
-    """Leaves so much to that many guests of the host, in mode balloon."""
-    total = api.get("/hosts/h1")["memory"]["total_bytes"]
-    api.ok("PATCH", "/host-groups/default",
-           {"overcommit": {"mode": "balloon"}, "host_reserve": {"memory_bytes": total - guests_bytes - guests * OVERHEAD}})
 
 
 def balloon_guest(name, cmdline=""):
