@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory moves between real guests: to the one that needs it, never below a floor, also around a guest that does not help
 and a daemon that is killed."""
-import pathlib
 import threading
 import time
 
@@ -14,16 +13,7 @@ SIZE, FLOOR = 512 * MIB, 192 * MIB
 FILL_MIB, RATE = 360, 32
 
 
-KSM = pathlib.Path("/sys/kernel/mm/ksm/pages_to_scan")
-
-
-@pytest.fixture(autouse=True)
-def ksm():
-    """The machine's KSM is sped up when its guests are short, and put back only when they no longer are."""
-    before = KSM.read_text() if KSM.exists() else None
-    yield
-    if before:
-        KSM.write_text(before)
+pytestmark = pytest.mark.usefixtures("ksm")
 
 
 def balloon_guest(name, cmdline=""):
