@@ -79,3 +79,16 @@ def test_a_volume_that_grows_twice_in_a_row_counts_once(team):
     check_refused(resize(api, volume(api, "b", "d0"), SIZE + MIB), LIMIT, MIB)
     wait_quiet(api)
     assert used(api) == LIMIT and api.get(path)["size_bytes"] == 3 * SIZE
+
+
+def test_an_existing_volume_counts_when_a_vm_takes_it(team):
+    api = team.local
+    big = {"disks": {"big": {"volume": "big"}}}
+    api.act("POST", "/pools/default/volumes", {"name": "big", "host": "h1", "size_bytes": 4 * SIZE})
+    before = api.get("/vms/a")
+    check_refused(api.request("PATCH", "/vms/a?wait=60", big), 6 * SIZE, 4 * SIZE)
+    check_refused(api.request("POST", "/vms?wait=60", small_vm("c", labels={"team": "x"}, **big)), 6 * SIZE, 4 * SIZE)
+    assert api.get("/vms/a") == before and not api.get("/pools/default/volumes/big")["vm"]
+    api.act("PATCH", "/vms/a", {"disks": {"d1": None, "d2": None}})
+    api.act("PATCH", "/vms/a", big)
+    assert used(api) == LIMIT and api.get("/vms/a")["disks"]["big"]["size_bytes"] == 4 * SIZE
