@@ -6,7 +6,7 @@ import pytest
 
 from berth import Berthd
 from conftest import MIB, add_host, daemon_for, guest_vm, share_memory
-from disks import check_world, die_at, kill_at, latest, new_daemon, rows, start_with_host, wait_quiet
+from disks import check_world, die_at, kill_at, latest, rows, start_with_host, wait_quiet
 from lab import wait_until
 
 SIZE, FLOOR = 512 * MIB, 64 * MIB
@@ -18,8 +18,6 @@ def reservations(daemon):
     return dict(rows(daemon, "SELECT vm.name, r.state FROM reservation r JOIN vm ON vm.id = r.vm_id"))
 
 
-
-
 def check_held(daemon, expected):
     assert reservations(daemon) == expected
 
@@ -29,30 +27,29 @@ POINTS = ["before", "after"]
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_with_its_room_the_start_is_completed(scratch, point):
-    daemon = Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true").start()
-    api = daemon.local
-    add_host(api, "h1", f"fake:///{os.path.basename(scratch)}-h1?cpus=4&memory_mib=2048")
-    api.ok("PATCH", "/host-groups/default", {"overcommit": {"mode": "balloon"}})
-    api.act("POST", "/vms", {"name": "g", "memory": MEMORY})
-    die_at(daemon, f"vm.start/room:{point}", lambda api: api.request("POST", "/vms/g/start"))
-    assert reservations(daemon) == {"g": "starting"}
-    start_with_host(daemon)
-    wait_quiet(api)
-    assert latest(api, "vm.start")["state"] == "succeeded" and api.get("/vms/g")["power"] == "running"
-    wait_until(lambda: reservations(daemon) == {"g": "running"}, 10, "it holds what it runs with")
-    daemon.stop()
+    with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
+        api = daemon.local
+        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}-h1?cpus=4&memory_mib=2048")
+        api.ok("PATCH", "/host-groups/default", {"overcommit": {"mode": "balloon"}})
+        api.act("POST", "/vms", {"name": "g", "memory": MEMORY})
+        die_at(daemon, f"vm.start/room:{point}", lambda api: api.request("POST", "/vms/g/start"))
+        assert reservations(daemon) == {"g": "starting"}
+        start_with_host(daemon)
+        wait_quiet(api)
+        assert latest(api, "vm.start")["state"] == "succeeded" and api.get("/vms/g")["power"] == "running"
+        wait_until(lambda: reservations(daemon) == {"g": "running"}, 10, "it holds what it runs with")
 
 
 @pytest.fixture
 def full(scratch, virt):
     """A daemon whose host has room for half a guest more; the one that runs is paused, and gives nothing."""
-    daemon = daemon_for([virt], scratch, "--set", "memory.room_timeout=60s")
-    api = new_daemon(daemon, virt)
-    share_memory(api, 3 * SIZE // 2, 2)
-    api.act("POST", "/vms", guest_vm("a", memory=MEMORY))
-    api.act("POST", "/vms/a/pause")
-    yield daemon
-    daemon.stop()
+    with daemon_for([virt], scratch, "--set", "memory.room_timeout=60s") as daemon:
+        api = daemon.local
+        add_host(api, "h1", virt.uri)
+        share_memory(api, 3 * SIZE // 2, 2)
+        api.act("POST", "/vms", guest_vm("a", memory=MEMORY))
+        api.act("POST", "/vms/a/pause")
+        yield daemon
 
 
 def test_killed_in_the_line_it_waits_on_and_starts_when_there_is_room(full, virt):
