@@ -434,7 +434,7 @@ static int resize_volume(struct request *rq, struct reply *reply, struct err *e)
 		return rc;
 	struct operation_asked asked = request_asked(rq, deadline);
 	if (row.vm_id && row.vm_id[0])
-		rc = quota_check_disk(rq->db, row.vm_id, body->size_bytes - row.size_bytes, e);
+		rc = quota_check_disk(rq->db, &row, body->size_bytes, e);
 	if (rc == 0)
 		rc = volume_resize(
 		        rq->db, rq->app->engine, &row, body->size_bytes, &asked, operation, e);

@@ -11,6 +11,7 @@
 #include "compute/quota_store.h"
 #include "compute/vm_store.h"
 #include "db/change_feed.h"
+#include "storage/pool_store.h"
 
 /* ---- fields ---- */
 
@@ -338,13 +339,35 @@ struct quota_usage quota_more(const struct vm_spec *before, const struct vm_spec
 	return more;
 }
 
-int quota_check_disk(struct db *db, const char *vm_id, int64_t more_bytes, struct err *e)
+/* By how much the volume grows already, which is counted as used. */
+struct volume_growth {
+	const char *volume_id;
+	int64_t bytes;
+};
+
+static int note_growth(void *arg, const struct pool_growing *growing, struct err *e)
+{
+	struct volume_growth *growth = arg;
+	(void)e;
+	if (strcmp(growing->volume_id, growth->volume_id) == 0)
+		growth->bytes = growing->more_bytes;
+	return 0;
+}
+
+int quota_check_disk(
+        struct db *db, const struct volume_row *volume, int64_t size_bytes, struct err *e)
 {
 	struct vm_row row CLEANUP(vm_row_done) = {0};
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
-	const struct quota_usage more = {.disk_bytes = more_bytes};
-	int rc = vm_store_get(db, vm_id, &row, e);
+	struct volume_growth growth = {.volume_id = volume->id};
+	int rc = vm_store_get(db, volume->vm_id, &row, e);
 	if (rc == 0)
 		rc = vm_spec_load(row.spec, &spec, e);
-	return rc < 0 ? rc : quota_check(db, &spec.labels, &more, QUOTA_TO_COME, e);
+	if (rc == 0)
+		rc = pool_store_each_growing(db, volume->pool_id, NULL, note_growth, &growth, e);
+	if (rc < 0)
+		return rc;
+	const struct quota_usage more = {
+	        .disk_bytes = size_bytes - volume->size_bytes - growth.bytes};
+	return quota_check(db, &spec.labels, &more, QUOTA_TO_COME, e);
 }

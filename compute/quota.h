@@ -9,6 +9,7 @@
 #include "base/uuid.h"
 #include "compute/vm_spec.h"
 #include "db/db.h"
+#include "storage/volume.h"
 
 struct quota_selector {
 	struct field_labels labels;
@@ -60,8 +61,9 @@ enum quota_when {
  */
 int quota_check(struct db *db, const struct field_labels *labels, const struct quota_usage *more,
         enum quota_when when, struct err *e);
-/* One of its disks shall grow by so much. */
-int quota_check_disk(struct db *db, const char *vm_id, int64_t more_bytes, struct err *e);
+/* A volume of a VM shall grow to that size. */
+int quota_check_disk(
+        struct db *db, const struct volume_row *volume, int64_t size_bytes, struct err *e);
 /* What a configuration counts for; disks are counted by their volumes, so only as far as their size is known. */
 struct quota_usage quota_of_spec(const struct vm_spec *spec);
 /* `now` beyond `before`; with other labels than before all of it is more. */

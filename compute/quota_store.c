@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "storage/pool_store.h"
 
 #define COLUMNS                                                                                    \
 	"SELECT quota.id, quota.name, quota.spec, quota.version, quota.created_at FROM quota "
@@ -83,12 +84,12 @@ SQL(quota_vms_labelled, 0,
         "WHERE vm_label.key = ?1 AND vm_label.value = ?2 AND vm.managed = 1");
 SQL(quota_vm_label, 0, "SELECT 1 FROM vm_label WHERE vm_id = ?1 AND key = ?2 AND value = ?3");
 
-/* Whether the VM carries the labels from the second on. */
-static int has_rest(struct db *db, const char *vm_id, const struct field_labels *labels, bool *ret,
-        struct err *e)
+/* Whether the VM carries the labels from that one on. */
+static int has_labels(struct db *db, const char *vm_id, const struct field_labels *labels,
+        size_t first, bool *ret, struct err *e)
 {
 	int rc = 1;
-	for (size_t i = 1; i < labels->len && rc == 1; i++) {
+	for (size_t i = first; i < labels->len && rc == 1; i++) {
 		struct statement *s CLEANUP(statement_done) = NULL;
 		rc = db_find(db, &quota_vm_label,
 		        SQL_BINDS(SQL_TEXT(vm_id), SQL_TEXT(labels->items[i].key),
@@ -109,6 +110,24 @@ static int query_vms(struct db *db, const struct field_labels *labels,
 	        ret_statement, e);
 }
 
+/* What its volumes will have when their resizes have ended is taken already. */
+struct growing_volumes {
+	struct db *db;
+	const struct field_labels *labels;
+	struct quota_usage *sum;
+};
+
+static int add_growing(void *arg, const struct pool_growing *growing, struct err *e)
+{
+	const struct growing_volumes *all = arg;
+	bool counts = false;
+	int rc = growing->vm_id[0] ? has_labels(all->db, growing->vm_id, all->labels, 0, &counts, e)
+	                           : 0;
+	if (counts)
+		all->sum->disk_bytes += growing->more_bytes;
+	return rc;
+}
+
 int quota_store_usage(struct db *db, const struct field_labels *labels,
         struct quota_usage *ret_usage, struct err *e)
 {
@@ -117,7 +136,7 @@ int quota_store_usage(struct db *db, const struct field_labels *labels,
 	int rc = query_vms(db, labels, &s, e);
 	while (rc >= 0 && (rc = statement_step(s, e)) == 1) {
 		bool counts = false;
-		rc = has_rest(db, statement_text(s, 0), labels, &counts, e);
+		rc = has_labels(db, statement_text(s, 0), labels, 1, &counts, e);
 		if (!counts)
 			continue;
 		sum.vms++;
@@ -125,6 +144,9 @@ int quota_store_usage(struct db *db, const struct field_labels *labels,
 		sum.memory_bytes += statement_int(s, 2);
 		sum.disk_bytes += statement_int(s, 3);
 	}
+	struct growing_volumes growing = {.db = db, .labels = labels, .sum = &sum};
+	if (rc >= 0)
+		rc = pool_store_each_growing(db, NULL, NULL, add_growing, &growing, e);
 	*ret_usage = sum;
 	return rc;
 }

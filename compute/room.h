@@ -74,6 +74,12 @@ struct room_seen {
 	int64_t vcpus, memory_bytes;
 };
 int room_observe(struct db *db, const struct room_seen *seen, struct err *e);
+/* The memory it holds; 0: nothing. Any connection. */
+int room_held_bytes(
+        struct db *db, const char *vm_id, const char *host_id, int64_t *ret_bytes, struct err *e);
+/* A running guest was certainly not given what it was granted: it holds what it held before. */
+int room_return_growth(
+        struct db *db, const char *vm_id, const char *host_id, int64_t held_bytes, struct err *e);
 /* Whether what is held agrees with what was seen, so that no look is needed. Any connection. */
 int room_agrees(struct db *db, const char *vm_id, const char *host_id, bool has_process,
         bool *ret_agrees, struct err *e);

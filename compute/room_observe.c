@@ -78,6 +78,38 @@ int room_observe(struct db *db, const struct room_seen *seen, struct err *e)
 	                         : room_store_delete(db, seen->vm_id, seen->host_id, e);
 }
 
+/* ---- growth that was refused ---- */
+
+int room_held_bytes(
+        struct db *db, const char *vm_id, const char *host_id, int64_t *ret_bytes, struct err *e)
+{
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	int rc = room_store_get(db, vm_id, host_id, &row, &found, e);
+	*ret_bytes = rc == 0 && found ? row.held.size_bytes : 0;
+	return rc;
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+int room_return_growth(
+        struct db *db, const char *vm_id, const char *host_id, int64_t held_bytes, struct err *e)
+{
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	int rc = room_store_get(db, vm_id, host_id, &row, &found, e);
+	if (rc < 0 || !found || row.held.state != RESERVATION_RUNNING || held_bytes <= 0 ||
+	        row.held.size_bytes <= held_bytes)
+		return rc;
+	row.held.size_bytes = held_bytes;
+	row.held.min_bytes = smaller(row.held.min_bytes, held_bytes);
+	row.held.booked_bytes = smaller(row.held.booked_bytes, held_bytes);
+	return room_store_put(db, &row, e);
+}
+
 int room_agrees(struct db *db, const char *vm_id, const char *host_id, bool has_process,
         bool *ret_agrees, struct err *e)
 {

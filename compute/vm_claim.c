@@ -16,7 +16,7 @@
 #define MIB ((int64_t)1 << 20)
 
 static int claim_existing(
-        struct db *db, const struct vm_disk *disk, const struct vm_claim *claim, struct err *e)
+        struct db *db, struct vm_disk *disk, const struct vm_claim *claim, struct err *e)
 {
 	char pointer[128];
 	snprintf(pointer, sizeof(pointer), "/disks/%s/volume", disk->name);
@@ -30,6 +30,7 @@ static int claim_existing(
 	if (disk->size_bytes != 0 && disk->size_bytes != volume.size_bytes)
 		return err_set_at(e, ERR_INVALID, pointer, "volume %s has %lld bytes, not %lld",
 		        volume.name, (long long)volume.size_bytes, (long long)disk->size_bytes);
+	disk->size_bytes = volume.size_bytes;
 	rc = pool_check_host(db, volume.pool_id, claim->host_id, e);
 	return rc < 0 ? rc : volume_attach(db, volume.id, claim->vm_id, disk->name, e);
 }

@@ -44,6 +44,7 @@ struct vms {
 	struct loop_timer *guest_timer, *stats_timer, *relist_timer;
 	struct vm_stats *stats;
 	struct vm_room_gate room_gate;
+	int64_t restart_step_ms; /* vm_restart.c: the first delay, which doubles; tests change it */
 	bool is_stopping;
 };
 
@@ -66,6 +67,7 @@ void vms_wake_waits(struct vms *vms, const struct vm_live *live);
 void vms_free_waits(struct vms *vms);
 
 /* vm_restart.c */
+#define VM_RESTART_STEP_MS 10000
 void vms_follow_up(struct vms *vms, struct vm_live *live, const struct vm_observed *observed);
 void vms_free_autostarts(struct vms *vms);
 

@@ -44,6 +44,7 @@ struct vms *vms_new(const struct vms_config *config)
 	vms->live = map_new();
 	vms->autostarts = map_new();
 	vms->unlisted = map_new();
+	vms->restart_step_ms = VM_RESTART_STEP_MS;
 	vms->relist_timer =
 	        loop_timer_start(config->services->loop, RELIST_MS, RELIST_MS, on_relist_tick, vms);
 	vms_start_guest_polls(vms);

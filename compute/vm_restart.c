@@ -22,7 +22,6 @@
 #include "compute/vm_room.h"
 #include "db/change_feed.h"
 
-#define RESTART_STEP_MS    10000
 #define RESTART_MAX_MS     300000
 #define RESTART_FORGIVE_MS 600000
 
@@ -132,7 +131,7 @@ static int64_t restart_delay_ms(struct vm_live *live)
 	int n = live->restarts++;
 	if (n == 0)
 		return 0;
-	int64_t delay = RESTART_STEP_MS << (n > 6 ? 5 : n - 1);
+	int64_t delay = live->vms->restart_step_ms << (n > 6 ? 5 : n - 1);
 	return delay < RESTART_MAX_MS ? delay : RESTART_MAX_MS;
 }
 

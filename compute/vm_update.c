@@ -102,7 +102,11 @@ static int grow_memory(struct apply *a, struct err *e)
 	int rc = a->driver->memory_grow_live(a->c, a->call->vm_id, bytes, e);
 	if (rc < 0 || a->active.memory.ballooning != BALLOONING_AUTO || !a->driver->set_memory_live)
 		return rc;
-	return a->driver->set_memory_live(a->c, a->call->vm_id, bytes, e);
+	rc = a->driver->set_memory_live(a->c, a->call->vm_id, bytes, e);
+	if (rc != ERR_UNSUPPORTED)
+		return rc;
+	err_clear(e); /* it has grown, and no balloon takes any of it */
+	return 0;
 }
 
 /* To where its reservation says. Those that are not plugged cannot be pinned. */
@@ -198,6 +202,19 @@ static void note_plugged(struct apply *a, const struct field_change *d, json_t *
 		set_pointer(active, d->pointer, d->after);
 }
 
+/* It waits for a restart, and the operation's result says why. */
+static void note_waiting(
+        struct vm_call *call, const char *pointer, const struct vm_change *change, struct err *e)
+{
+	const char *why =
+	        e->message[0] ? e->message : "the host cannot change it while the guest runs";
+	json_object_set_new(
+	        json_object_get(call->found, "waits_for_restart"), pointer, json_string(why));
+	if (change->action == LIVE_MEMORY_GROW)
+		json_object_set_new(call->found, "keeps_memory", json_true());
+	err_clear(e);
+}
+
 /* `active` becomes what the guest has, also when a change fails. */
 static int apply_live(struct apply *a, json_t *active, json_t *wanted, struct err *e)
 {
@@ -207,8 +224,10 @@ static int apply_live(struct apply *a, json_t *active, json_t *wanted, struct er
 		const struct field_change *d = &changes.items[i];
 		const struct vm_change change = vm_change_judge(&a->active, d);
 		int rc = change.kind == CHANGE_LIVE ? apply_one(a, &change, e) : 0;
-		if (rc == ERR_UNSUPPORTED)
-			continue; /* then it waits for a restart */
+		if (rc == ERR_UNSUPPORTED) {
+			note_waiting(a->call, d->pointer, &change, e);
+			continue;
+		}
 		if (rc == ERR_NOT_FOUND && is_removal(&change)) {
 			err_clear(e); /* it has gone already */
 			rc = 0;
@@ -255,7 +274,7 @@ static int apply_domain(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	struct apply a CLEANUP(cleanup_apply) = {.call = call, .driver = driver, .c = c};
-	call->found = json_pack("{s:[]}", "asked");
+	call->found = json_pack("{s:[], s:{}}", "asked", "waits_for_restart");
 	int rc = vm_spec_load(active_text(call), &a.active, e);
 	if (rc == 0)
 		rc = refuse_suspended(&a, e);
@@ -272,13 +291,30 @@ static int apply_domain(struct vm_call *call, const struct driver *driver,
 	return rc;
 }
 
+/* Unless a later change was granted more meanwhile. */
+static int return_growth(struct db *db, struct vm_call *call, struct err *e)
+{
+	const json_t *held = json_object_get(call->input, "held_bytes");
+	const json_t *version = json_object_get(call->input, "version");
+	struct vm_row now CLEANUP(vm_row_done) = {0};
+	if (!json_is_true(json_object_get(call->found, "keeps_memory")) || !held)
+		return 0;
+	int rc = vm_store_get(db, call->vm_id, &now, e);
+	if (rc < 0 || now.version != json_integer_value(version))
+		return rc;
+	return room_return_growth(db, call->vm_id, call->host_id, json_integer_value(held), e);
+}
+
 static int store_applied(struct db *db, struct vm_call *call, struct err *e)
 {
 	if (!call->active_spec)
 		return 0;
+	int rc = return_growth(db, call, e);
+	if (rc < 0)
+		return rc;
 	char *pending CLEANUP(cleanup_free) =
 	        vm_change_pending(call->active_spec, call->plan.row.spec);
-	int rc = vm_store_set_active(db, call->vm_id, call->active_spec, pending, e);
+	rc = vm_store_set_active(db, call->vm_id, call->active_spec, pending, e);
 	return rc < 0 ? rc : vm_add_change(db, "updated", call->vm_id, call->plan.row.name, e);
 }
 
@@ -294,6 +330,9 @@ static void on_applied(struct vm_call *call, int rc, const struct err *e)
 		return;
 	}
 	json_object_set(operation_memory(call->op), "asked", json_object_get(call->found, "asked"));
+	json_t *waits = json_object_get(call->found, "waits_for_restart");
+	if (json_object_size(waits) > 0)
+		operation_add_result(call->op, json_pack("{s:O}", "waits_for_restart", waits));
 	vm_call_finish_step(call, store_applied);
 }
 
@@ -651,6 +690,7 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	ret_operation[0] = '\0';
 	struct vm_spec before CLEANUP(vm_spec_done) = {0};
 	struct room_granted granted = {0};
+	int64_t held_bytes = 0;
 	int rc = vm_check_managed(row, e);
 	if (rc == 0)
 		rc = vm_spec_load(row->spec, &before, e);
@@ -663,6 +703,8 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	if (rc == 0 && !row->adopted)
 		rc = vm_spec_check(wanted, &vms->config.rules, errors);
 	if (rc == 0)
+		rc = room_held_bytes(db, row->id, row->host_id, &held_bytes, e);
+	if (rc == 0)
 		rc = room_change(db, vms->config.services->room, row->id, row->host_id, wanted,
 		        ROOM_ASK, &granted, e);
 	if (rc < 0)
@@ -670,10 +712,12 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	str_replace(&wanted->name, row->name);
 	char *proposed CLEANUP(cleanup_free) = vm_spec_store(wanted);
 	bool needs_host = vm_change_needs_host(row->spec, proposed) || wanted->cloud_init.password;
-	if (!needs_host)
-		return str_equal(proposed, row->spec)
-		               ? 0
+	if (!needs_host) { /* growth that waits for a restart goes on waiting */
+		rc = room_return_growth(db, row->id, row->host_id, held_bytes, e);
+		return rc < 0 || str_equal(proposed, row->spec)
+		               ? rc
 		               : write_spec(db, row, &before, wanted, proposed, e);
+	}
 	rc = check_adopted(row, e);
 	if (rc == 0)
 		rc = vm_check_host(request, db, row->host_id, e);
@@ -699,8 +743,9 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 	rc = write_spec(db, row, &before, wanted, text, e);
 	if (rc < 0)
 		return rc;
-	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:I, s:b, s:O}", "before", row->spec,
-	        "version", (json_int_t)(row->version + 1), "seed", (int)seed, "wait_for", wait_for);
+	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:I, s:b, s:O, s:I}", "before",
+	        row->spec, "version", (json_int_t)(row->version + 1), "seed", (int)seed, "wait_for",
+	        wait_for, "held_bytes", (json_int_t)held_bytes);
 	vm_room_note(&granted, input);
 	return vm_create_operation(db, vms, row, "vm.update", input, request, ret_operation, e);
 }

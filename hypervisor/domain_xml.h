@@ -158,7 +158,8 @@ struct domain_facts {
 	char *name, *domain_type, *architecture, *machine, *console_log, *description;
 	bool is_ours, is_carrier;
 	int64_t memory_bytes, memory_current_bytes;
-	int64_t memory_max_bytes; /* the ceiling for plugged memory, or memory_bytes */
+	int64_t memory_max_bytes;            /* the ceiling for plugged memory, or memory_bytes */
+	int memory_slots, memory_slots_used; /* for DIMMs; 0: none */
 	int vcpus, vcpus_max;
 	bool has_balloon;     /* a virtio balloon */
 	int stats_period_s;   /* 0: its guest does not report */

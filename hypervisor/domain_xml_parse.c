@@ -111,6 +111,17 @@ static int64_t memory_max(const xmlNode *domain, const struct domain_facts *fact
 	return ceiling > facts->memory_bytes ? ceiling : facts->memory_bytes;
 }
 
+static void read_memory_slots(
+        const xmlNode *domain, const xmlNode *devices, struct domain_facts *facts)
+{
+	int64_t slots = xml_read_attribute_int(xml_read_child(domain, "maxMemory"), "slots");
+	facts->memory_slots = slots > 0 && slots < INT32_MAX ? (int)slots : 0;
+	XML_FOR_EACH_CHILD(devices, "memory", device)
+	{
+		facts->memory_slots_used += xml_read_attribute_is(device, "model", "dimm");
+	}
+}
+
 /* A live definition always has the element, as does a new one once libvirt has it. */
 static void read_balloon(const xmlNode *balloon, struct domain_facts *facts)
 {
@@ -147,6 +158,7 @@ static void read_domain(const xmlNode *domain, struct domain_facts *facts)
 	facts->memory_bytes = xml_read_bytes(xml_read_child(domain, "memory"));
 	facts->memory_current_bytes = current ? xml_read_bytes(current) : facts->memory_bytes;
 	facts->memory_max_bytes = memory_max(domain, facts);
+	read_memory_slots(domain, devices, facts);
 	facts->vcpus = vcpus(domain);
 	facts->vcpus_max = vcpus_max(domain);
 	read_balloon(xml_read_child(devices, "memballoon"), facts);

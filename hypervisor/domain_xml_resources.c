@@ -5,11 +5,10 @@
  */
 #include "base/str.h"
 #include "hypervisor/domain_xml_internal.h"
+#include "hypervisor/driver.h"
 
 /* cgroup period of a CPU limit in microseconds; the quota per vCPU is a share of it. */
 #define CPU_PERIOD_US 100000
-/* Room in the guest's address space for this many DIMMs, where memory may grow. */
-#define MEMORY_SLOTS  16
 #define IOTHREADS_MAX 64
 
 int64_t domain_config_memory_max(const struct domain_config *c)
@@ -84,7 +83,7 @@ static void add_memory(struct xml_builder *b, xmlNode *domain)
 	int64_t current = c->memory_current_bytes ? c->memory_current_bytes : c->memory_bytes;
 	if (domain_config_can_grow(c)) {
 		xmlNode *ceiling = xml_add_kib(b, domain, "maxMemory", domain_config_memory_max(c));
-		xml_set_int(b, ceiling, "slots", MEMORY_SLOTS);
+		xml_set_int(b, ceiling, "slots", DRIVER_MEMORY_SLOTS);
 	}
 	xml_add_kib(b, domain, "memory", c->memory_bytes);
 	xml_add_kib(b, domain, "currentMemory", current);

@@ -22,6 +22,8 @@ struct driver_connection; /* the driver's own */
 
 /* What Linux guests use memory in; with less they ignore a DIMM. */
 #define DRIVER_MEMORY_STEP_BYTES ((int64_t)128 * 1024 * 1024)
+/* How many DIMMs find a place in a domain that may grow; each growth takes one. */
+#define DRIVER_MEMORY_SLOTS 16
 
 enum domain_state {
 	DOMAIN_UNKNOWN,

@@ -36,6 +36,7 @@ struct fake_domain {
 	VEC(struct fake_job) jobs;
 	/* What it booted with and was plugged; the ceiling for that; what the balloon leaves, and shall leave. */
 	int64_t memory_bytes, memory_max_bytes, balloon_bytes, target_bytes;
+	int memory_slots_used;
 	bool has_balloon, is_hung;
 	int stats_period_s;
 	struct fake_guest_memory memory;

@@ -88,6 +88,7 @@ void fake_memory_move(struct fake_domain *d)
 
 void fake_memory_boot(struct fake_domain *d)
 {
+	d->memory_slots_used = 0;
 	d->target_bytes = d->balloon_bytes;
 	if (!d->has_balloon || d->memory.balloon == FAKE_BALLOON_NO_DRIVER)
 		d->balloon_bytes = d->memory_bytes;
@@ -168,6 +169,12 @@ static int grow_body(struct fake_host *h, struct fake_domain *d, const void *arg
 		        "domain '%s' cannot grow to %lld bytes, its most is %lld", d->name,
 		        (long long)bytes, (long long)d->memory_max_bytes);
 	int64_t plugged = at_least(bytes - d->memory_bytes, 0);
+	if (plugged > 0 && d->memory_slots_used == DRIVER_MEMORY_SLOTS)
+		return err_set(e, ERR_UNSUPPORTED,
+		        "domain '%s' has used %d of its %d slots for memory: it has %lld bytes",
+		        d->name, d->memory_slots_used, DRIVER_MEMORY_SLOTS,
+		        (long long)d->memory_bytes);
+	d->memory_slots_used += plugged > 0;
 	d->memory_bytes += plugged;
 	d->balloon_bytes += plugged;
 	d->target_bytes += plugged;

@@ -71,6 +71,16 @@ static int read_live(virDomainPtr domain, struct domain_facts *ret_facts, struct
 	return domain_xml_parse(xml, ret_facts, e);
 }
 
+static int refuse_slots(const struct domain_facts *has, int64_t bytes, struct err *e)
+{
+	err_set(e, ERR_UNSUPPORTED,
+	        "%s has used %d of its %d slots for memory: it has %lld bytes, and %lld with its "
+	        "next start",
+	        has->name, has->memory_slots_used, has->memory_slots, (long long)has->memory_bytes,
+	        (long long)bytes);
+	return err_hint(e, "restart it, and let it grow in fewer and larger steps");
+}
+
 /* How much is to be plugged; 0: it has enough. */
 static int plan_growth(
         const struct domain_facts *has, int64_t bytes, int64_t *ret_plug, struct err *e)
@@ -79,6 +89,8 @@ static int plan_growth(
 	int64_t steps = (missing + DRIVER_MEMORY_STEP_BYTES - 1) / DRIVER_MEMORY_STEP_BYTES;
 	int64_t plug = missing > 0 ? steps * DRIVER_MEMORY_STEP_BYTES : 0;
 	*ret_plug = plug;
+	if (plug > 0 && has->memory_slots > 0 && has->memory_slots_used >= has->memory_slots)
+		return refuse_slots(has, bytes, e);
 	if (plug <= has->memory_max_bytes - has->memory_bytes)
 		return 0;
 	err_set(e, ERR_UNSUPPORTED,

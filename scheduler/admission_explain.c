@@ -179,10 +179,22 @@ static void hint_memory(struct err *e, const struct admission *a,
 	err_hint(e, "%s", str_text(&text));
 }
 
+/* CPUs of its own leave too few for those that share the rest: it asks for none of those itself. */
+static bool narrows(const struct admission *a)
+{
+	return a->sums[ADMISSION_DEDICATED].asked > 0 &&
+	       (a->bound == ADMISSION_VCPUS || a->bound == ADMISSION_CPU_RESERVATION);
+}
+
 static void hint_cpu(struct err *e, const struct admission *a, const char *holder)
 {
 	const struct admission_sum *sum = &a->sums[a->bound];
 	int64_t left = at_least_0(sum->limit - (a->is_never ? 0 : sum->held));
+	if (narrows(a)) {
+		err_hint(e, "choose pinning auto or another host%s%s",
+		        holder ? ", or stop or move " : "", holder ? holder : "");
+		return;
+	}
 	switch (a->bound) {
 	case ADMISSION_CPU_RESERVATION:
 		err_hint(e, "lower reservation_percent, or choose a host with more free CPUs");
@@ -201,6 +213,17 @@ static bool is_memory(enum admission_bound bound)
 	return strcmp(words[bound].unit, "bytes") == 0;
 }
 
+static void say_narrowed(
+        struct err *e, const struct inventory_host *host, const struct admission *a)
+{
+	const struct admission_sum *sum = &a->sums[a->bound];
+	err_set_at(e, ERR_NO_CAPACITY, words[ADMISSION_DEDICATED].pointer,
+	        "with %" PRId64 " dedicated CPUs for this VM, host \"%s\" has %" PRId64
+	        " %s left, and other VMs hold %" PRId64,
+	        a->sums[ADMISSION_DEDICATED].asked, host->name, sum->limit, words[a->bound].limited,
+	        sum->held);
+}
+
 static int explain(const struct inventory *inv, const struct inventory_host *pub,
         const struct reservation *asked, const char *vm_id, const struct admission *a,
         struct err *e)
@@ -215,6 +238,8 @@ static int explain(const struct inventory *inv, const struct inventory_host *pub
 		err_set_at(e, ERR_UNPROCESSABLE, bound->pointer,
 		        "%" PRId64 " %s were asked for, host \"%s\" has %" PRId64 " %s in all",
 		        sum->asked, bound->asked, pub->name, sum->limit, bound->limited);
+	else if (narrows(a))
+		say_narrowed(e, pub, a);
 	else
 		err_set_at(e, ERR_NO_CAPACITY, bound->pointer,
 		        "%" PRId64 " %s were asked for, host \"%s\" has %" PRId64

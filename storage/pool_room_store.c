@@ -23,11 +23,11 @@ SQL(pool_provisioned, 0, PROVISIONED("", ""));
 SQL(pool_provisioned_host, 0,
         PROVISIONED(" AND coalesce(host_id, '') = ?2", " AND coalesce(layer.host_id, '') = ?2"));
 SQL(pool_growing, SQL_SCAN, /* of the operations that have not ended */
-        "SELECT volume.id, volume.size_bytes, operation.input FROM operation "
+        "SELECT volume.id, volume.size_bytes, operation.input, volume.vm_id FROM operation "
         "JOIN volume ON volume.id = operation.target_id "
         "WHERE operation.ended_at = 0 AND operation.kind = 'volume.resize' "
-        "AND volume.pool_id = ?1 AND (?2 IS NULL OR coalesce(volume.host_id, '') = ?2) "
-        "ORDER BY volume.id");
+        "AND (?1 IS NULL OR volume.pool_id = ?1) "
+        "AND (?2 IS NULL OR coalesce(volume.host_id, '') = ?2) ORDER BY volume.id");
 
 int pool_store_provisioned(
         struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e)
@@ -50,25 +50,40 @@ static int64_t read_growth(struct statement *s)
 	return wanted > has ? wanted - has : 0;
 }
 
+int pool_store_each_growing(struct db *db, const char *pool_id, const char *host_id,
+        int (*each)(void *arg, const struct pool_growing *growing, struct err *e), void *arg,
+        struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	struct pool_growing growing = {0};
+	const struct sql_bind binds[] = {SQL_TEXT(pool_id), SQL_TEXT(host_id)};
+	int rc = db_query(db, &pool_growing, binds, 2, &s, e);
+	while (rc >= 0 && (rc = statement_step(s, e)) > 0) {
+		int64_t more = read_growth(s);
+		if (str_equal(growing.volume_id, statement_text(s, 0))) {
+			growing.more_bytes = more > growing.more_bytes ? more : growing.more_bytes;
+			continue;
+		}
+		if (growing.more_bytes > 0)
+			rc = each(arg, &growing, e);
+		const char *vm_id = statement_text(s, 3);
+		uuid_text_copy(growing.volume_id, statement_text(s, 0));
+		uuid_text_copy(growing.vm_id, vm_id ? vm_id : "");
+		growing.more_bytes = more;
+	}
+	return rc == 0 && growing.more_bytes > 0 ? each(arg, &growing, e) : rc;
+}
+
+static int add_growth(void *total, const struct pool_growing *growing, struct err *e)
+{
+	(void)e;
+	*(int64_t *)total += growing->more_bytes;
+	return 0;
+}
+
 int pool_store_growing(
         struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	char volume[UUID_TEXT_SIZE] = "";
-	int64_t total = 0,
-	        most = 0; /* of a volume whose VM has several in its queue, the largest */
-	int rc = db_query(db, &pool_growing, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(host_id)), &s, e);
-	if (rc < 0)
-		return rc;
-	while ((rc = statement_step(s, e)) > 0) {
-		int64_t growth = read_growth(s);
-		if (!str_equal(volume, statement_text(s, 0))) {
-			uuid_text_copy(volume, statement_text(s, 0));
-			total += most;
-			most = 0;
-		}
-		most = growth > most ? growth : most;
-	}
-	*ret_bytes = total + most;
-	return rc;
+	*ret_bytes = 0;
+	return pool_store_each_growing(db, id, host_id, add_growth, ret_bytes, e);
 }

@@ -47,7 +47,16 @@ int pool_store_file_elsewhere(struct db *db, const char *id, const char *file,
 /* Sum of the volumes' sizes, of images' copies and of what is being moved into it: on that host, or (NULL) on all. */
 int pool_store_provisioned(
         struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e);
-/* What resizes that have not ended will add to it. */
+/* A volume whose resize has not ended; of several in its VM's queue, by the largest. */
+struct pool_growing {
+	char volume_id[UUID_TEXT_SIZE], vm_id[UUID_TEXT_SIZE]; /* vm_id: "" if it has none */
+	int64_t more_bytes;
+};
+/* NULL: of all pools, on all hosts. An error of `each` ends it. */
+int pool_store_each_growing(struct db *db, const char *pool_id, const char *host_id,
+        int (*each)(void *arg, const struct pool_growing *growing, struct err *e), void *arg,
+        struct err *e);
+/* What that will add to the pool. */
 int pool_store_growing(
         struct db *db, const char *id, const char *host_id, int64_t *ret_bytes, struct err *e);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures: a scratch directory with a short path, a daemon with a fake host, a private libvirt."""
 import os
+import pathlib
 import shutil
 import sys
 import tempfile
@@ -50,6 +51,32 @@ def add_host(api, name, uri, deadline=60, **more):
     host = api.ok("POST", "/hosts", {"name": name, "uri": uri, **more}).json
     wait_until(lambda: api.get(f"/hosts/{name}")["state"] == "ok", deadline, f"host {name} is up")
     return host
+
+
+def list_events(api, event):
+    """All events of that kind so far, the oldest first."""
+    items = api.get("/events?after=0&page_size=1000", headers={"Accept": "application/json"})["items"]
+    return [item for item in items if item["event"] == event]
+
+
+@pytest.fixture
+def ksm():
+    """The machine's KSM is sped up when its guests are short, and put back only when they no longer are."""
+    pages = pathlib.Path("/sys/kernel/mm/ksm/pages_to_scan")
+    before = pages.read_text() if pages.exists() else None
+    yield
+    if before:
+        pages.write_text(before)
+
+
+OVERHEAD = (32 + 8 + 1) * MIB  # of QEMU beside a guest of 512 MiB with one vCPU, as docs/decisions/0012 has it
+
+
+def share_memory(api, guests_bytes, guests):
+    """Leaves so much to that many guests of the host, in mode balloon."""
+    total = api.get("/hosts/h1")["memory"]["total_bytes"]
+    api.ok("PATCH", "/host-groups/default",
+           {"overcommit": {"mode": "balloon"}, "host_reserve": {"memory_bytes": total - guests_bytes - guests * OVERHEAD}})
 
 
 def small_vm(name, **more):

@@ -191,9 +191,8 @@ def new_daemon(daemon, virt):
     return daemon.local
 
 
-def kill_at(daemon, fault, act, meanwhile=None):
-    """Stops the daemon, lets it kill itself at `fault` during act(api), runs meanwhile(), starts it again; answers what act
-    answered."""
+def die_at(daemon, fault, act):
+    """Stops the daemon, starts it again and lets it kill itself at `fault` during act(api); answers what act answered."""
     daemon.stop()
     start_with_host(daemon, fault)
 
@@ -207,6 +206,12 @@ def kill_at(daemon, fault, act, meanwhile=None):
         daemon.process.wait(90)
         answer = asked.result(90)
     assert daemon.process.returncode == -9, fault
+    return answer
+
+
+def kill_at(daemon, fault, act, meanwhile=None):
+    """die_at, then runs meanwhile(), starts the daemon again and waits for the end of all operations."""
+    answer = die_at(daemon, fault, act)
     if meanwhile:
         meanwhile()
     start_with_host(daemon)

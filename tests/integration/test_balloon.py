@@ -1,37 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory moves between real guests: to the one that needs it, never below a floor, also around a guest that does not help
 and a daemon that is killed."""
-import pathlib
 import threading
 import time
 
 import pytest
 
-from conftest import CMDLINE, MIB, guest_vm, wait_guest_ready
+from conftest import CMDLINE, MIB, guest_vm, share_memory, wait_guest_ready
 from lab import GuestAgent, wait_until
 
 SIZE, FLOOR = 512 * MIB, 192 * MIB
-OVERHEAD = (32 + 8 + 1) * MIB  # of QEMU beside a guest with one vCPU, as docs/decisions/0012 has it
 FILL_MIB, RATE = 360, 32
 
 
-KSM = pathlib.Path("/sys/kernel/mm/ksm/pages_to_scan")
-
-
-@pytest.fixture(autouse=True)
-def ksm():
-    """The machine's KSM is sped up when its guests are short, and put back only when they no longer are."""
-    before = KSM.read_text() if KSM.exists() else None
-    yield
-    if before:
-        KSM.write_text(before)
-
-
-def share_memory(api, guests_bytes, guests):
-    """Leaves so much to that many guests of the host, in mode balloon."""
-    total = api.get("/hosts/h1")["memory"]["total_bytes"]
-    api.ok("PATCH", "/host-groups/default",
-           {"overcommit": {"mode": "balloon"}, "host_reserve": {"memory_bytes": total - guests_bytes - guests * OVERHEAD}})
+pytestmark = pytest.mark.usefixtures("ksm")
 
 
 def balloon_guest(name, cmdline=""):

@@ -95,3 +95,43 @@ def test_growing_waits_for_a_restart_or_is_refused_where_it_cannot_be(scratch):
         api.act("POST", "/vms/other/start")
         api.act("PATCH", "/vms/other", {"memory": {"size_bytes": GIB}})
         assert api.get("/vms/other")["pending"] == {}
+
+
+STEP, SLOTS = 128 * MIB, 16
+
+
+def grow(api, steps):
+    return api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 256 * MIB + steps * STEP}})
+
+
+def check_growth_ends_with_the_slots(api):
+    """The next growth waits for a restart, says why, and holds nothing more meanwhile."""
+    for steps in range(1, SLOTS + 1):
+        assert grow(api, steps)["result"] is None and api.get("/vms/g")["pending"] == {}
+    held = held_bytes(api)
+    for steps in (SLOTS + 1, SLOTS + 2):
+        why = grow(api, steps)["result"]["waits_for_restart"]["/memory/size_bytes"]
+        assert f"{SLOTS} of its {SLOTS} slots" in why and str(256 * MIB + SLOTS * STEP) in why, why
+        assert api.get("/vms/g")["pending"] == {"/memory/size_bytes": 256 * MIB + steps * STEP}
+        assert held_bytes(api) == held
+    api.act("PATCH", "/vms/g", {"description": "changed while it waits"})
+    assert held_bytes(api) == held
+    api.act("POST", "/vms/g/stop")
+    api.act("POST", "/vms/g/start")
+    assert api.get("/vms/g")["pending"] == {} and held_bytes(api) == held + 2 * STEP
+
+
+def growing_vm():
+    return {"memory": {"size_bytes": 256 * MIB, "max_bytes": 256 * MIB + (SLOTS + 4) * STEP}}
+
+
+def test_growing_beyond_the_slots_waits_for_a_restart_and_says_why(fake):
+    fake.local.act("POST", "/vms", {"name": "g", "desired_power": "running", **growing_vm()})
+    check_growth_ends_with_the_slots(fake.local)
+
+
+@pytest.mark.long
+def test_a_real_guest_grows_until_its_slots_are_used(real, virt):
+    real.local.act("POST", "/vms", guest_vm("g", **growing_vm()))
+    GuestAgent(virt, "g").wait_ready()
+    check_growth_ends_with_the_slots(real.local)

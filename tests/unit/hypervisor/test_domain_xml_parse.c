@@ -218,6 +218,22 @@ static void test_damaged_texts_do_no_harm(void **state)
 	}
 }
 
+static void test_slots_for_memory_are_counted(void **state)
+{
+	(void)state;
+	struct domain_facts f =
+	        parse("<domain><maxMemory slots='3' unit='MiB'>1024</maxMemory><devices>"
+	              "<memory model='dimm'/><disk/><memory model='dimm'/>"
+	              "<memory model='virtio-mem'/></devices></domain>");
+	assert_int_equal(f.memory_slots, 3);
+	assert_int_equal(f.memory_slots_used, 2);
+	domain_facts_done(&f);
+	f = parse("<domain><memory>1024</memory></domain>");
+	assert_int_equal(f.memory_slots, 0);
+	assert_int_equal(f.memory_slots_used, 0);
+	domain_facts_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +242,7 @@ int main(void)
 	        cmocka_unit_test(test_agent_that_is_away_is_not_connected),
 	        cmocka_unit_test(test_only_our_namespace_makes_a_domain_ours),
 	        cmocka_unit_test(test_memory_units_are_understood),
+	        cmocka_unit_test(test_slots_for_memory_are_counted),
 	        cmocka_unit_test(test_bare_domain_reads_as_empty),
 	        cmocka_unit_test(test_what_is_no_domain_is_refused),
 	        cmocka_unit_test(test_entities_reach_no_file_and_do_not_explode),

@@ -206,9 +206,15 @@ static void test_dedicated_cpus_leave_the_shared_pool(void **state)
 	assert_int_equal(a.bound, ADMISSION_NONE);
 	assert_int_equal(a.sums[ADMISSION_VCPUS].limit, 8);
 	hold(inv, "s", a_size(RESERVATION_RUNNING, 8, MIB, 0));
+	struct err e = {0};
 	own.vcpus = 1; /* would leave one thread, four shared vCPUs, and eight are held */
-	a = ask(inv, own, NULL, NULL);
+	a = ask(inv, own, NULL, &e);
 	assert_int_equal(a.bound, ADMISSION_VCPUS);
+	assert_string_equal(e.message,
+	        "with 1 dedicated CPUs for this VM, host \"h1\" has 4 vCPUs by the group's "
+	        "cpu_ratio left, and other VMs hold 8");
+	assert_string_equal(e.pointer, "/cpu/pinning");
+	assert_string_equal(e.hint, "choose pinning auto or another host, or stop or move s");
 	own.vcpus = 3;
 	assert_int_equal(ask(inv, own, NULL, NULL).bound, ADMISSION_DEDICATED);
 	own.vcpus = 7;
