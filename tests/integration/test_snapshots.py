@@ -472,7 +472,7 @@ def check_after_kill(world, fault):
         now = held
     else:
         kill_at(world, fault, "DELETE", "/vms/g/snapshots/keep", None)
-    assert world.power() == "running"
+    wait_until(lambda: world.power() == "running", 60, "the host was looked at after the restart, and it runs")
     assert world.hash() == now, fault
     world.check()
     for name, snapshot in world.snapshots().items():
