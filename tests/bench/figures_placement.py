@@ -24,3 +24,14 @@ def bench_placement(report, _scratch):
                 aim=lambda value, _: value < 50, aim_text="< 50 us of a mutation")
     report.line("capacity of 1,000 hosts", figures["capacity_ms"], "ms", digits=2)
     report.line("capacity of 1,000 hosts, survive_host_loss", figures["loss_capacity_ms"], "ms", digits=2)
+    bench_room(report)
+
+
+def bench_room(report):
+    """What a mutation pays for being placed and for its room, of a fleet of 1,000 hosts with 50,000 VMs."""
+    figures = key_values("bench_room")
+    report.line("place, write and claim, durable, p50", figures["place_and_claim_p50_us"], "us",
+                floor=figures["write_only_p50_us"], aim=lambda value, _: value < 1000, aim_text="< 1 ms")
+    report.line("grant of a start within its mutation, p50", figures["grant_at_home_deciding_p50_us"], "us",
+                aim=lambda value, _: value < 50, aim_text="< 50 us")
+    report.line("first decision after a start: 50,000 VMs are read", figures["first_decision_ms"], "ms")
