@@ -488,12 +488,11 @@ def check_after_kill(world, fault):
                                             for part in (CREATE, REVERT, DELETE))],
                          ids=["some", "create", "revert", "delete"])
 def test_killed_at_a_step_it_is_completed_after_the_restart(scratch, virt, faults):
-    daemon = daemon_for([virt], scratch).start()
-    add_host(daemon.local, "h1", virt.uri)
-    world = World(daemon, virt)
-    for fault in faults:
-        check_after_kill(world, fault)
-    daemon.stop()
+    with daemon_for([virt], scratch) as daemon:
+        add_host(daemon.local, "h1", virt.uri)
+        world = World(daemon, virt)
+        for fault in faults:
+            check_after_kill(world, fault)
 
 
 def settle(daemon):
