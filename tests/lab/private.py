@@ -157,6 +157,17 @@ class PrivateLibvirt:
         """Starts libvirtd again after kill_libvirtd()."""
         self._start_libvirtd()
 
+    def revive_libvirtd(self):
+        """Starts libvirtd if it has crashed, as its systemd unit does (Restart=on-failure); whether it had.
+
+        libvirtd 9.0 now and then does when a client dies while it registers for events ("unexpected incomplete domain
+        callback", then a segmentation fault).
+        """
+        if self.libvirtd_pid() is not None:
+            return False
+        self._start_libvirtd()
+        return True
+
     def restart_libvirtd(self):
         """A restart as an upgrade does it: the guests go on running."""
         self.kill_libvirtd(signal.SIGTERM)
