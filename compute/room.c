@@ -312,38 +312,22 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 
 /* ---- changing ---- */
 
-static int load_active(struct db *db, const char *vm_id, struct vm_spec *ret_active, struct err *e)
-{
-	struct vm_row vm CLEANUP(vm_row_done) = {0};
-	int rc = vm_store_get(db, vm_id, &vm, e);
-	return rc < 0 ? rc : vm_spec_load(vm.active_spec ? vm.active_spec : vm.spec, ret_active, e);
-}
-
 /* How much memory a running guest will be given at once of what `spec` wants; 0: no more than it has. */
 static int find_growth(struct db *db, const struct room_row *row, const struct vm_spec *spec,
         int64_t *ret_bytes, struct err *e)
 {
+	struct vm_row vm CLEANUP(vm_row_done) = {0};
 	struct vm_spec active CLEANUP(vm_spec_done) = {0};
 	int64_t wanted = spec->memory.size_bytes;
 	*ret_bytes = 0;
 	if (wanted <= row->held.size_bytes && wanted <= row->held.booked_bytes)
 		return 0;
-	int rc = load_active(db, row->vm_id, &active, e);
+	int rc = vm_store_get(db, row->vm_id, &vm, e);
+	if (rc == 0)
+		rc = vm_spec_load(vm.active_spec ? vm.active_spec : vm.spec, &active, e);
 	if (rc == 0 && vm_spec_memory_grows(&active, wanted))
 		*ret_bytes = wanted;
 	return rc;
-}
-
-/* What it was granted to grow by and was not given. */
-static int give_back(struct db *db, struct room_row *row, struct err *e)
-{
-	struct vm_spec active CLEANUP(vm_spec_done) = {0};
-	int rc = load_active(db, row->vm_id, &active, e);
-	if (rc < 0)
-		return rc;
-	row->held.size_bytes = int64_min(row->held.size_bytes, active.memory.size_bytes);
-	row->held.booked_bytes = int64_min(row->held.booked_bytes, active.memory.size_bytes);
-	return 0;
 }
 
 /* What a running guest can be given without a restart: CPUs up to its maximum, but not to those of its own; memory that it
@@ -422,8 +406,6 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
 	if (rc == 0 && host && insist == ROOM_ASK)
 		rc = check_possible(room, host, vm_id, spec, e);
-	if (rc == 0 && found && insist == ROOM_INSIST && row.held.state == RESERVATION_RUNNING)
-		rc = give_back(db, &row, e);
 	if (rc < 0 || !found)
 		return rc;
 	const struct reservation before = row.held;

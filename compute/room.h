@@ -57,7 +57,7 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 
 enum room_insist {
 	ROOM_ASK,    /* growing is refused when there is no room, or has to wait for it */
-	ROOM_INSIST, /* a change failed: what the guest did not come to have is given back */
+	ROOM_INSIST, /* it is a fact: only written down */
 };
 /* The VM's configuration becomes `spec`: what it holds on its home follows. Of a VM that holds nothing only asks whether
  * the host could ever hold it. */
@@ -77,7 +77,7 @@ int room_observe(struct db *db, const struct room_seen *seen, struct err *e);
 /* The memory it holds; 0: nothing. Any connection. */
 int room_held_bytes(
         struct db *db, const char *vm_id, const char *host_id, int64_t *ret_bytes, struct err *e);
-/* A running guest was certainly not given what it was granted: it holds what it held before. */
+/* A running guest was certainly not given more than `held_bytes` of what it was granted: it holds that. */
 int room_return_growth(
         struct db *db, const char *vm_id, const char *host_id, int64_t held_bytes, struct err *e);
 /* Whether what is held agrees with what was seen, so that no look is needed. Any connection. */

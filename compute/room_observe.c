@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/number.h"
 #include "base/str.h"
 #include "compute/host_store.h"
 #include "compute/room.h"
@@ -90,11 +91,6 @@ int room_held_bytes(
 	return rc;
 }
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 int room_return_growth(
         struct db *db, const char *vm_id, const char *host_id, int64_t held_bytes, struct err *e)
 {
@@ -105,8 +101,8 @@ int room_return_growth(
 	        row.held.size_bytes <= held_bytes)
 		return rc;
 	row.held.size_bytes = held_bytes;
-	row.held.min_bytes = smaller(row.held.min_bytes, held_bytes);
-	row.held.booked_bytes = smaller(row.held.booked_bytes, held_bytes);
+	row.held.min_bytes = int64_min(row.held.min_bytes, held_bytes);
+	row.held.booked_bytes = int64_min(row.held.booked_bytes, held_bytes);
 	return room_store_put(db, &row, e);
 }
 

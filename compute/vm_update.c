@@ -22,15 +22,16 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/number.h"
 #include "base/str.h"
 #include "compute/quota.h"
 #include "compute/room.h"
 #include "compute/room_cpus.h"
-#include "compute/vm_room.h"
 #include "compute/vm_call.h"
 #include "compute/vm_change.h"
 #include "compute/vm_jobs.h"
 #include "compute/vm_live.h"
+#include "compute/vm_room.h"
 #include "compute/vm_seed.h"
 #include "compute/vm_suspended.h"
 #include "compute/vm_volumes.h"
@@ -109,18 +110,22 @@ static int grow_memory(struct apply *a, struct err *e)
 	return 0;
 }
 
+static int read_facts(struct apply *a, struct domain_facts *ret_facts, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	int rc = a->driver->get_domain(a->c, a->call->vm_id, &info, e);
+	return rc == 0 && info.live_xml ? domain_xml_parse(info.live_xml, ret_facts, e) : rc;
+}
+
 /* To where its reservation says. Those that are not plugged cannot be pinned. */
 static int change_pins(struct apply *a, struct err *e)
 {
 	const struct vm_call *call = a->call;
-	struct domain_info info CLEANUP(domain_info_done) = {0};
 	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
 	struct room_pins pins CLEANUP(room_pins_done) = {0};
 	if (!a->driver->set_cpu_pins_live)
 		return ERR_UNSUPPORTED;
-	int rc = a->driver->get_domain(a->c, call->vm_id, &info, e);
-	if (rc == 0 && info.live_xml)
-		rc = domain_xml_parse(info.live_xml, &facts, e);
+	int rc = read_facts(a, &facts, e);
 	if (rc < 0)
 		return rc;
 	room_pins_fill(call->plan.held.cpus, facts.vcpus, &pins);
@@ -192,12 +197,9 @@ static bool is_removal(const struct vm_change *change)
 /* Memory that was plugged before growing failed is the guest's: the domain says so, or nobody knows. */
 static void note_plugged(struct apply *a, const struct field_change *d, json_t *active)
 {
-	struct domain_info info CLEANUP(domain_info_done) = {0};
 	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
 	struct err ignored = {0};
-	int rc = a->driver->get_domain(a->c, a->call->vm_id, &info, &ignored);
-	if (rc == 0 && info.live_xml)
-		rc = domain_xml_parse(info.live_xml, &facts, &ignored);
+	int rc = read_facts(a, &facts, &ignored);
 	if (rc < 0 || facts.memory_bytes >= a->call->plan.spec.memory.size_bytes)
 		set_pointer(active, d->pointer, d->after);
 }
@@ -461,11 +463,23 @@ static int leave_to_later(
 	return vm_store_set_active(db, now->id, active, pending, e);
 }
 
+/* What a running guest holds after its change failed: what it held before, and what was plugged before the failure. */
+static int find_held(
+        const struct operation *op, const char *active_text, int64_t *ret_bytes, struct err *e)
+{
+	struct vm_spec active CLEANUP(vm_spec_done) = {0};
+	int64_t before = json_integer_value(json_object_get(operation_input(op), "held_bytes"));
+	int rc = active_text && before > 0 ? vm_spec_load(active_text, &active, e) : 0;
+	*ret_bytes = before > 0 ? int64_max(before, active.memory.size_bytes) : 0;
+	return rc;
+}
+
 static int restore_spec(struct db *db, const struct operation *op, const struct vm_row *now,
         const char *before, struct err *e)
 {
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
 	struct room_granted granted;
+	int64_t held_bytes = 0;
 	int rc = vm_spec_load(before, &spec, e);
 	if (rc < 0)
 		return rc;
@@ -478,6 +492,10 @@ static int restore_spec(struct db *db, const struct operation *op, const struct 
 	if (rc == 0)
 		rc = room_change(db, vms_of(op)->config.services->room, now->id, now->host_id,
 		        &spec, ROOM_INSIST, &granted, e);
+	if (rc == 0)
+		rc = find_held(op, active, &held_bytes, e);
+	if (rc == 0)
+		rc = room_return_growth(db, now->id, now->host_id, held_bytes, e);
 	if (rc == 0)
 		rc = vm_volumes_forget_new(db, now->id, &spec, e);
 	if (rc == 0)

@@ -135,3 +135,21 @@ def test_a_real_guest_grows_until_its_slots_are_used(real, virt):
     real.local.act("POST", "/vms", guest_vm("g", **growing_vm()))
     GuestAgent(virt, "g").wait_ready()
     check_growth_ends_with_the_slots(real.local)
+
+
+def test_what_a_balloon_took_stays_reserved_when_a_change_fails(scratch):
+    with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
+        api = daemon.local
+        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}-h1?cpus=4&memory_mib=4096&delay_ms=60")
+        api.act("POST", "/vms", {"name": "g", "desired_power": "running", "memory": {"size_bytes": GIB // 2, "max_bytes": GIB}})
+        held = held_bytes(api)
+        api.act("PATCH", "/vms/g", {"memory": {"size_bytes": 384 * MIB}})
+        assert held_bytes(api) == held  # the guest may have it again
+        for change in [{"disks": {"more": {"size_bytes": 16 * MIB}}}, {"memory": {"size_bytes": GIB}}]:
+            first = api.ok("POST", "/vms/g/pause")
+            queued = api.ok("PATCH", "/vms/g", change)
+            api.ok("DELETE", f"/operations/{queued.json['id']}")
+            states = [api.operation(operation.json["id"], wait=60)["state"] for operation in (first, queued)]
+            assert states == ["succeeded", "cancelled"]
+            assert held_bytes(api) == held and api.get("/vms/g")["memory"]["size_bytes"] == 384 * MIB
+            api.act("POST", "/vms/g/resume")
