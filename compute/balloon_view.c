@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/number.h"
 #include "base/str.h"
 #include "compute/balloon_internal.h"
 #include "compute/host.h"
@@ -275,11 +276,6 @@ static struct balloon_memory_view memory_of(const struct balloon_round *round)
 	};
 }
 
-static int64_t at_least_0(int64_t value)
-{
-	return value > 0 ? value : 0;
-}
-
 static struct balloon_ksm_view ksm_of(const struct balloon_site *site)
 {
 	const struct ksm_state *ksm = &site->ksm;
@@ -293,10 +289,10 @@ static struct balloon_ksm_view ksm_of(const struct balloon_site *site)
 	                         : NULL,
 	        .running = ksm->run == KSM_RUN_RUNNING,
 	        .steered = site->is_ksm_marked,
-	        .pages_to_scan = at_least_0(ksm->pages_to_scan),
-	        .pages_shared = at_least_0(ksm->pages_shared),
-	        .pages_sharing = at_least_0(ksm->pages_sharing),
-	        .saved_bytes = at_least_0(ksm->saved_bytes),
+	        .pages_to_scan = int64_max(ksm->pages_to_scan, 0),
+	        .pages_shared = int64_max(ksm->pages_shared, 0),
+	        .pages_sharing = int64_max(ksm->pages_sharing, 0),
+	        .saved_bytes = int64_max(ksm->saved_bytes, 0),
 	};
 }
 

@@ -14,11 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-
-static int64_t at_least(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
+#include "base/number.h"
 
 static int64_t at_most(int64_t a, int64_t b)
 {
@@ -42,13 +38,13 @@ static void move_balloon(struct fake_domain *d, int64_t elapsed_ms)
 	int64_t speed = d->memory.speed_bytes_per_s;
 	int64_t step = speed > 0 ? speed / 1000 * elapsed_ms : INT64_MAX;
 	int64_t taken_back = d->memory.autodeflate ? used_bytes(d) : 0;
-	int64_t goal = at_least(d->target_bytes, taken_back);
+	int64_t goal = int64_max(d->target_bytes, taken_back);
 	int64_t way = goal - d->balloon_bytes;
 	if (way > 0)
 		d->balloon_bytes += at_most(way, step);
 	else
 		d->balloon_bytes -= at_most(-way, step);
-	d->balloon_bytes = at_least(d->balloon_bytes, taken_back);
+	d->balloon_bytes = int64_max(d->balloon_bytes, taken_back);
 }
 
 /* One fault for each page that it had to do without in this second. */
@@ -71,13 +67,13 @@ static void report(struct fake_domain *d)
 {
 	d->said_s = clock_wall_ms() / 1000;
 	d->said_available_bytes = d->memory.autodeflate ? d->memory_bytes : d->balloon_bytes;
-	d->said_usable_bytes = at_least(d->balloon_bytes - used_bytes(d), 0);
+	d->said_usable_bytes = int64_max(d->balloon_bytes - used_bytes(d), 0);
 }
 
 void fake_memory_move(struct fake_domain *d)
 {
 	int64_t now_ms = clock_now_ms();
-	int64_t elapsed_ms = at_least(now_ms - d->moved_ms, 0);
+	int64_t elapsed_ms = int64_max(now_ms - d->moved_ms, 0);
 	d->moved_ms = now_ms;
 	if (balloon_works(d))
 		move_balloon(d, elapsed_ms);
@@ -168,7 +164,7 @@ static int grow_body(struct fake_host *h, struct fake_domain *d, const void *arg
 		return err_set(e, ERR_UNSUPPORTED,
 		        "domain '%s' cannot grow to %lld bytes, its most is %lld", d->name,
 		        (long long)bytes, (long long)d->memory_max_bytes);
-	int64_t plugged = at_least(bytes - d->memory_bytes, 0);
+	int64_t plugged = int64_max(bytes - d->memory_bytes, 0);
 	if (plugged > 0 && d->memory_slots_used == DRIVER_MEMORY_SLOTS)
 		return err_set(e, ERR_UNSUPPORTED,
 		        "domain '%s' has used %d of its %d slots for memory: it has %lld bytes",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json_writer.h"
+#include "base/number.h"
 #include "scheduler/admission_internal.h"
 
 #define MIB ((int64_t)1 << 20)
@@ -96,15 +97,10 @@ static void put_number(struct json_writer *w, const char *what, const char *unit
 	json_member_int(w, key, value);
 }
 
-static int64_t at_least_0(int64_t amount)
-{
-	return amount > 0 ? amount : 0;
-}
-
 static void put_sum(struct json_writer *w, const struct admission_sum *sum, const char *unit)
 {
 	put_number(w, "asked", unit, sum->asked);
-	put_number(w, "free", unit, at_least_0(sum->limit - sum->held));
+	put_number(w, "free", unit, int64_max(sum->limit - sum->held, 0));
 	put_number(w, "held", unit, sum->held);
 	put_number(w, "limit", unit, sum->limit);
 }
@@ -153,9 +149,9 @@ static void set_numbers(
 static int64_t fitting_bytes(const struct admission *a, const struct reservation *asked)
 {
 	const struct admission_sum *sum = &a->sums[a->bound];
-	int64_t free_bytes = at_least_0(sum->limit - (a->is_never ? 0 : sum->held));
+	int64_t free_bytes = int64_max(sum->limit - (a->is_never ? 0 : sum->held), 0);
 	int64_t overhead = a->bound == ADMISSION_HUGEPAGES ? 0 : asked->overhead_bytes;
-	return at_least_0(free_bytes - overhead) / MIB * MIB;
+	return int64_max(free_bytes - overhead, 0) / MIB * MIB;
 }
 
 static void hint_memory(struct err *e, const struct admission *a,
@@ -189,7 +185,7 @@ static bool narrows(const struct admission *a)
 static void hint_cpu(struct err *e, const struct admission *a, const char *holder)
 {
 	const struct admission_sum *sum = &a->sums[a->bound];
-	int64_t left = at_least_0(sum->limit - (a->is_never ? 0 : sum->held));
+	int64_t left = int64_max(sum->limit - (a->is_never ? 0 : sum->held), 0);
 	if (narrows(a)) {
 		err_hint(e, "choose pinning auto or another host%s%s",
 		        holder ? ", or stop or move " : "", holder ? holder : "");
@@ -244,7 +240,7 @@ static int explain(const struct inventory *inv, const struct inventory_host *pub
 		err_set_at(e, ERR_NO_CAPACITY, bound->pointer,
 		        "%" PRId64 " %s were asked for, host \"%s\" has %" PRId64
 		        " free: of %" PRId64 " %s %" PRId64 " are held",
-		        sum->asked, bound->asked, pub->name, at_least_0(sum->limit - sum->held),
+		        sum->asked, bound->asked, pub->name, int64_max(sum->limit - sum->held, 0),
 		        sum->limit, bound->limited, sum->held);
 	if (!e)
 		return a->is_never ? ERR_UNPROCESSABLE : ERR_NO_CAPACITY;

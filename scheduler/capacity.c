@@ -10,11 +10,6 @@
 /* Of a VM that nobody described: what is still free is asked of one vCPU. */
 static const struct reservation one_vcpu = {.state = RESERVATION_STARTING, .vcpus = 1};
 
-static int64_t at_least_0(int64_t amount)
-{
-	return amount > 0 ? amount : 0;
-}
-
 /* ---- sums ---- */
 
 static void add_memory(
@@ -30,10 +25,10 @@ static void add_memory(
 	int64_t floor = limits->counts_starts ? held->start_bytes : held->floor_bytes;
 	int64_t by_size = limits->size_bytes == ADMISSION_UNLIMITED
 	                          ? INT64_MAX
-	                          : at_least_0(limits->size_bytes - held->size_bytes);
+	                          : int64_max(limits->size_bytes - held->size_bytes, 0);
 	int64_t by_floor = limits->floor_bytes == ADMISSION_UNLIMITED
 	                           ? INT64_MAX
-	                           : at_least_0(limits->floor_bytes - floor);
+	                           : int64_max(limits->floor_bytes - floor, 0);
 	c->free_bytes += int64_min(by_size, by_floor);
 }
 
@@ -50,7 +45,7 @@ static void add_cpu(struct capacity *c, const struct host_entry *host)
 	if (vcpus->limit == ADMISSION_UNLIMITED)
 		return;
 	c->vcpus_limit += vcpus->limit;
-	c->free_vcpus += at_least_0(vcpus->limit - vcpus->held);
+	c->free_vcpus += int64_max(vcpus->limit - vcpus->held, 0);
 }
 
 static void add_host(struct capacity *c, const struct host_entry *host)
@@ -102,7 +97,7 @@ static int64_t count_on_host(const struct host_entry *host, const struct reserva
 	for (int d = 0; d < LOAD_COUNT; d++)
 		if (takes.amount[d] > 0 && limit.amount[d] != ADMISSION_UNLIMITED)
 			n = int64_min(n, (limit.amount[d] - has.amount[d]) / takes.amount[d]);
-	return at_least_0(n);
+	return int64_max(n, 0);
 }
 
 struct count {

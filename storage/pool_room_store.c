@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/number.h"
 #include "base/str.h"
 #include "base/uuid.h"
 #include "storage/pool_store.h"
@@ -61,7 +62,7 @@ int pool_store_each_growing(struct db *db, const char *pool_id, const char *host
 	while (rc >= 0 && (rc = statement_step(s, e)) > 0) {
 		int64_t more = read_growth(s);
 		if (str_equal(growing.volume_id, statement_text(s, 0))) {
-			growing.more_bytes = more > growing.more_bytes ? more : growing.more_bytes;
+			growing.more_bytes = int64_max(growing.more_bytes, more);
 			continue;
 		}
 		if (growing.more_bytes > 0)

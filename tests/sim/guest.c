@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "base/number.h"
 #include "tests/sim/sim.h"
 
 #define BOOT_S   20
@@ -13,16 +14,6 @@
 #define DEFLATE  (2 * GIB)
 #define SWAP_OUT (64 * MIB) /* per second: what a guest gives of its programs */
 #define SWAP_IN  (64 * MIB)
-
-static int64_t least(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
 
 void sim_guest_start(struct sim_guest *guest, int64_t now_s)
 {
@@ -36,8 +27,8 @@ void sim_guest_start(struct sim_guest *guest, int64_t now_s)
 /* What the balloon can take: what is free or cache, and as much as can be swapped out. */
 static int64_t can_give(const struct sim_guest *guest)
 {
-	int64_t spare = most(guest->has - guest->resident - guest->size / 64, 0);
-	return guest->swap ? most(spare, least(SWAP_OUT, guest->has)) : spare;
+	int64_t spare = int64_max(guest->has - guest->resident - guest->size / 64, 0);
+	return guest->swap ? int64_max(spare, int64_min(SWAP_OUT, guest->has)) : spare;
 }
 
 static void move_balloon(struct sim_guest *guest)
@@ -46,30 +37,30 @@ static void move_balloon(struct sim_guest *guest)
 	if (guest->deaf || guest->mute || guest->booting)
 		return;
 	if (gap > 0)
-		guest->has += least(gap, DEFLATE);
+		guest->has += int64_min(gap, DEFLATE);
 	else
-		guest->has -= least(-gap, least(INFLATE, can_give(guest)));
+		guest->has -= int64_min(-gap, int64_min(INFLATE, can_give(guest)));
 }
 
 /* Programs come first: in memory, in swap space, or by deflating the balloon. */
 static void place_programs(struct sim_guest *guest)
 {
 	if (guest->anon > guest->has && !guest->swap && !guest->mute)
-		guest->has = least(guest->anon + 16 * MIB, guest->size);
-	int64_t fits = least(guest->anon, guest->has - guest->size / 64);
-	int64_t swapped = most(guest->anon - fits, 0);
+		guest->has = int64_min(guest->anon + 16 * MIB, guest->size);
+	int64_t fits = int64_min(guest->anon, guest->has - guest->size / 64);
+	int64_t swapped = int64_max(guest->anon - fits, 0);
 	if (swapped > 0 && guest->swap)
-		guest->swapped_in += least(swapped, SWAP_IN) / 4;
+		guest->swapped_in += int64_min(swapped, SWAP_IN) / 4;
 	guest->resident = fits;
 }
 
 static void place_cache(struct sim_guest *guest)
 {
-	int64_t left = most(guest->has - guest->resident, 0);
+	int64_t left = int64_max(guest->has - guest->resident, 0);
 	int64_t reads = (int64_t)(guest->trace.reads * (double)guest->size);
-	int64_t missing = most(guest->hot - guest->cache, 0);
-	guest->cache = least(guest->cache + reads + least(missing, 128 * MIB), left);
-	int64_t lacks = most(guest->hot - guest->cache, 0);
+	int64_t missing = int64_max(guest->hot - guest->cache, 0);
+	guest->cache = int64_min(guest->cache + reads + int64_min(missing, 128 * MIB), left);
+	int64_t lacks = int64_max(guest->hot - guest->cache, 0);
 	guest->faults += lacks / 4096 / 50;
 }
 
@@ -85,18 +76,18 @@ void sim_guest_step(struct sim_guest *guest)
 int64_t sim_guest_usable(const struct sim_guest *guest)
 {
 	bool says = !guest->mute && !guest->booting;
-	return says ? most(guest->has - guest->resident - guest->size / 64, 0) : -1;
+	return says ? int64_max(guest->has - guest->resident - guest->size / 64, 0) : -1;
 }
 
 int64_t sim_guest_unused(const struct sim_guest *guest)
 {
 	bool says = !guest->mute && !guest->booting;
-	return says ? most(guest->has - guest->resident - guest->cache, 0) : -1;
+	return says ? int64_max(guest->has - guest->resident - guest->cache, 0) : -1;
 }
 
 /* It has noticeably less than what it works with. */
 bool sim_guest_lacks(const struct sim_guest *guest)
 {
 	int64_t wants = guest->anon + guest->hot;
-	return !guest->booting && wants - guest->has > most(wants / 50, 8 * MIB);
+	return !guest->booting && wants - guest->has > int64_max(wants / 50, 8 * MIB);
 }

@@ -4,21 +4,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include <cmocka.h>
 
-#include "base/cleanup.h"
-#include "base/cpu_set.h"
-
-static const char *text_of(const struct cpu_set *set)
-{
-	static char text[256];
-	struct str s CLEANUP(str_done) = {0};
-	cpu_set_format(set, &s);
-	snprintf(text, sizeof(text), "%s", str_text(&s));
-	return text;
-}
+#include "tests/unit/base/cpu_set_text.h"
 
 static void test_sets_are_written_and_read_as_ranges(void **state)
 {

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "base/cleanup.h"
 #include "scheduler/cpu_layout.h"
+#include "tests/unit/base/cpu_set_text.h"
 #include "tests/unit/scheduler/fleet.h"
 
 /* Two nodes of four cores; siblings are n and n + 8. */
@@ -26,15 +26,6 @@ static int make_topology(void **state)
 		nodes[n] = (struct cpu_node){n, 8 * GIB, threads[n], 8};
 	}
 	return 0;
-}
-
-static const char *text_of(const struct cpu_set *set)
-{
-	static char text[256];
-	struct str s CLEANUP(str_done) = {0};
-	cpu_set_format(set, &s);
-	snprintf(text, sizeof(text), "%s", str_text(&s));
-	return text;
 }
 
 static struct cpu_layout choose(struct cpu_layout_request request)
