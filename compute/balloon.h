@@ -40,13 +40,14 @@ void balloons_free(struct balloons *all);
 
 /* ---- room for starts and growth: core loop ---- */
 
+struct vm_room_need; /* compute/vm.h */
+
 /*
  * A VM that holds a reservation on the host wants what that says seen to be free. Calls need->done once: 0, or
  * ERR_NO_CAPACITY with the arithmetic after room_timeout_ms as the first in line, ERR_HOST_DOWN or ERR_HOST_SLOW if the host
  * said nothing meanwhile, ERR_CANCELLED when it is dropped; never after balloons_stop. Granted room is kept until the VM is
  * seen to have a process, or to have grown, its operation is over, or it is dropped.
  */
-struct vm_room_need; /* compute/vm.h */
 void balloons_want_room(struct balloons *all, const struct vm_room_need *need);
 /* Waits no longer, or lets granted room go; nothing there is fine. */
 void balloons_drop_room(struct balloons *all, const char *vm_id);

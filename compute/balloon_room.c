@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Room for VMs that want to start or grow: a line per host. The plan makes room for all of them and says when the first fits; it
- * is granted then, and stays first in line, still counted as wanted, until its process is listed: so what was seen to be
- * free is kept for it. The next one is granted after that.
+ * Room for VMs that want to start or grow: a line per host. The plan makes room for all of them and says when the first
+ * fits; it is granted then, and stays first in line, still counted as wanted, until its process is listed, or its guest has
+ * grown: so what was seen to be free is kept for it. The next one is granted after that.
  *
  *	want -> waits (its patience begins as the first in line) -> granted -> listed with a process, or its operation ended
  *	               '-> ERR_NO_CAPACITY, ERR_HOST_..., ERR_CANCELLED

@@ -24,8 +24,9 @@ struct vms_config {
 };
 
 /*
- * Mode balloon: who moves memory between guests is asked before a guest boots or grows. Core loop. `wait` calls need->done exactly
- * once: 0 when the other guests were seen to have given enough, else why they will not; not at all once the daemon stops.
+ * Mode balloon: who moves memory between guests is asked before a guest boots or grows. Core loop. `wait` calls
+ * need->done exactly once: 0 when the other guests were seen to have given enough, else why they will not; not at all once
+ * the daemon stops.
  */
 struct vm_room_need {
 	const char *host_id, *vm_id; /* borrowed for the call */

@@ -53,18 +53,17 @@ static void give_up(struct balloon_cycle *cycle, struct balloon_guest *guest)
 	accept_what_it_has(cycle, guest);
 }
 
-bool balloon_follows(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
+int64_t balloon_followed(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
 {
-	return guest->memory->followed_ms > cycle->now_ms;
+	const struct balloon_vm_memory *memory = guest->memory;
+	return memory->followed_ms > cycle->now_ms ? memory->followed_bytes : 0;
 }
 
 static bool took_unasked(
         const struct balloon_cycle *cycle, const struct balloon_guest *guest, int64_t before)
 {
 	const struct balloon_vm_memory *memory = guest->memory;
-	int64_t told = memory->target_bytes;
-	if (balloon_follows(cycle, guest))
-		told = int64_max(told, memory->followed_bytes);
+	int64_t told = int64_max(memory->target_bytes, balloon_followed(cycle, guest));
 	if (guest->has <= told + balloon_tolerance(guest))
 		return false;
 	return (memory->flags & BALLOON_REACHED) || guest->has > before + balloon_tolerance(guest);

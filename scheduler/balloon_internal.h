@@ -87,8 +87,8 @@ static inline int64_t balloon_tolerance(const struct balloon_guest *guest)
 /* balloon_demand.c: what the guest needs, from its statistics. Sets need, margin, demand, bare, signal. */
 void balloon_demand(const struct balloon_cycle *cycle, struct balloon_guest *guest);
 
-/* balloon_answer.c: whether it may follow yet a higher target than it has now: followed_bytes. */
-bool balloon_follows(const struct balloon_cycle *cycle, const struct balloon_guest *guest);
+/* balloon_answer.c: a higher target than it has now that it may follow yet; 0: none. */
+int64_t balloon_followed(const struct balloon_cycle *cycle, const struct balloon_guest *guest);
 
 /* The same: whether the guest follows what it was told. Sets plan->state, asked, donor; may accept what it took. */
 void balloon_answer(struct balloon_cycle *cycle, struct balloon_guest *guest);

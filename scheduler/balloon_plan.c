@@ -29,6 +29,13 @@ static int64_t current_bytes(const struct balloon_vm *vm)
 	return vm->memory->current_bytes > 0 ? vm->memory->current_bytes : vm->size_bytes;
 }
 
+/* What is given up is free only when it was seen, also what had just been given. */
+static int64_t booked_with(
+        const struct balloon_cycle *cycle, const struct balloon_guest *guest, int64_t target)
+{
+	return int64_max(int64_max(guest->has, target), balloon_followed(cycle, guest));
+}
+
 static void take_in(struct balloon_cycle *cycle, size_t i, const struct balloon_vm *vm,
         struct balloon_vm_plan *plan)
 {
@@ -43,9 +50,7 @@ static void take_in(struct balloon_cycle *cycle, size_t i, const struct balloon_
 	if (!cycle->policy->enabled || !vm->ballooning || vm->starting)
 		guest->memory->target_bytes = 0;
 	guest->base = guest->memory->target_bytes > 0 ? guest->memory->target_bytes : guest->has;
-	guest->booked = int64_max(guest->has, guest->base);
-	if (balloon_follows(cycle, guest))
-		guest->booked = int64_max(guest->booked, guest->memory->followed_bytes);
+	guest->booked = booked_with(cycle, guest, guest->base);
 	balloon_demand(cycle, guest);
 	balloon_answer(cycle, guest);
 	cycle->booked += guest->booked;
@@ -95,13 +100,6 @@ static void restart_watch(struct balloon_cycle *cycle, struct balloon_guest *gue
 	memory->target_ms = cycle->now_ms;
 }
 
-/* What is given up is free only when it was seen, also what had just been given. */
-static int64_t still_booked(const struct balloon_cycle *cycle, const struct balloon_guest *guest)
-{
-	int64_t follows = balloon_follows(cycle, guest) ? guest->memory->followed_bytes : 0;
-	return int64_max(int64_max(guest->has, guest->target), follows);
-}
-
 static bool is_left_alone(enum balloon_vm_state state, const struct balloon_vm *vm)
 {
 	return state == BALLOON_VM_OFF || state == BALLOON_VM_HELD || vm->starting;
@@ -118,7 +116,7 @@ static void decide(struct balloon_cycle *cycle, struct balloon_guest *guest)
 	if (plan->tell)
 		restart_watch(cycle, guest);
 	plan->target_bytes = guest->target;
-	plan->booked_bytes = still_booked(cycle, guest);
+	plan->booked_bytes = booked_with(cycle, guest, guest->target);
 	cycle->plan->booked_bytes += plan->booked_bytes;
 }
 
