@@ -236,6 +236,8 @@ static void test_fifo_per_class_and_urgent_control_background(void **state)
 	for (int i = 0; i < 3; i++)
 		for (int class = 0; class < 3; class ++)
 			queued[submitted[class]][i] = submit_quick(f, submitted[class], NULL);
+	for (int i = 0; i < 4; i++)
+		assert_true(TURN_UNTIL(f->loop, atomic_load(&gate[i]->has_run)));
 	open_gate(gate[0]); /* one slot only, so that they run one after the other */
 	assert_true(TURN_UNTIL(f->loop, queued[LANE_BACKGROUND][2]->n_released));
 	int expected = 4;
