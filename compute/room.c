@@ -251,6 +251,14 @@ static int find_host(const struct room *room, const char *host_id,
 	return *ret_host ? 0 : err_set(e, ERR_INTERNAL, "host %s is not known", host_id);
 }
 
+int room_find_host(struct db *db, struct room *room, const char *host_id,
+        const struct inventory_host **ret_host, struct err *e)
+{
+	int rc = room_cache_refresh(&room->decide, db, e);
+	*ret_host = rc == 0 ? inventory_host(room->decide.inventory, host_id) : NULL;
+	return rc;
+}
+
 /* For lack of room the arithmetic says more than the filter does. */
 static int explain(const struct room *room, const struct inventory_host *host,
         const struct placement_request *request, struct err *e)
@@ -306,7 +314,9 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 	uuid_text_copy(row.host_id, host_id);
 	row.held = request.place.asked;
 	row.max_bytes = int64_max(row.max_bytes, room_max_bytes(spec));
-	rc = room_cpus_choose(db, host, spec, &row, e);
+	rc = room_cpus_choose(db, room->decide.inventory, host, spec, &row, e);
+	if (rc == 0 && row.held.dedicated)
+		room_touch_cpus(db, host_id);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }
 
@@ -360,14 +370,20 @@ static bool grows(const struct reservation *before, const struct reservation *no
 }
 
 /* The CPUs follow. When it is insisted and others own them meanwhile, it floats until its next start. */
-static int change_cpus(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
-        enum room_insist insist, struct room_row *row, struct err *e)
+static int change_cpus(struct db *db, const struct room *room, const struct inventory_host *host,
+        const struct vm_spec *spec, enum room_insist insist, struct room_row *row, struct err *e)
 {
-	int rc = room_cpus_change(db, host, spec, row, e);
-	if (insist == ROOM_ASK || (rc != ERR_NO_CAPACITY && rc != ERR_UNPROCESSABLE))
-		return rc;
-	err_clear(e);
-	return 0;
+	char *before CLEANUP(cleanup_free) = row->cpus ? xstrdup(row->cpus) : NULL;
+	int rc = room_cpus_change(db, room->decide.inventory, host, spec, row, e);
+	if (insist == ROOM_INSIST && (rc == ERR_NO_CAPACITY || rc == ERR_UNPROCESSABLE)) {
+		err_clear(e);
+		rc = 0;
+	}
+	if (rc == 0 && !str_equal(before, row->cpus)) {
+		row->cpus_due = true;
+		room_touch_cpus(db, row->host_id);
+	}
+	return rc;
 }
 
 /* While it starts, it may come to have either configuration. */
@@ -425,6 +441,6 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 		ret_granted->grows_to_bytes = grown_bytes;
 	}
 	if (rc == 0)
-		rc = change_cpus(db, host, spec, insist, &row, e);
+		rc = change_cpus(db, room, host, spec, insist, &row, e);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }

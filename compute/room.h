@@ -86,6 +86,39 @@ int room_agrees(struct db *db, const char *vm_id, const char *host_id, bool has_
 /* Start-up: fills in what an earlier version did not write (labels, exact reservations). */
 int room_upgrade(struct db *db, struct err *e);
 
+/* ---- CPUs that nobody owns: writer thread, inside a job (docs/decisions/0015-owned-cpus.md) ---- */
+
+/* What change_touch says of a host where VMs may have to leave CPUs, or may have some back. */
+#define ROOM_CPUS_CHANGED "cpus"
+void room_touch_cpus(struct db *db, const char *host_id);
+
+enum room_doubt {
+	ROOM_DOUBT_PINNED, /* something was done to it: if it is pinned, it may be elsewhere */
+	ROOM_DOUBT_ALL,    /* it comes from a saved state, and is pinned as it was then */
+};
+int room_doubt_cpus(struct db *db, const char *vm_id, const char *host_id, enum room_doubt doubt,
+        struct err *e);
+
+struct room_move {
+	char vm_id[UUID_TEXT_SIZE];
+	char *cpus; /* owned; where it is to run, for room_pins_fill */
+};
+struct room_moves {
+	struct room_move *items;
+	size_t len, capacity;
+};
+void room_moves_done(struct room_moves *moves);
+/* Writes down where each VM of the host belongs, now that others own what they own; adds to `ret_due` those that run and may
+ * be elsewhere. Foreign and adopted VMs stay where their owners have put them. */
+int room_settle_cpus(struct db *db, struct room *room, const char *host_id,
+        struct room_moves *ret_due, struct err *e);
+/* It is there, unless it belongs elsewhere by now. */
+int room_note_moved(
+        struct db *db, const char *host_id, const struct room_move *move, struct err *e);
+/* The host as decisions see it; NULL: not known. Borrowed until the next decision. */
+int room_find_host(struct db *db, struct room *room, const char *host_id,
+        const struct inventory_host **ret_host, struct err *e);
+
 /* Whether the writer's copy is what the rows say, read anew. For tests; slow. */
 int room_verify(struct db *db, struct room *room, bool *ret_same, struct err *e);
 

@@ -11,6 +11,7 @@
 #include "base/field.h"
 #include "base/json_writer.h"
 #include "base/number.h"
+#include "hypervisor/domain_xml.h"
 
 static void put_set(struct json_writer *w, const char *key, const struct cpu_set *set)
 {
@@ -25,7 +26,7 @@ static bool get_set(const json_t *json, const char *key, struct cpu_set *ret_set
 	return text && cpu_set_parse(text, ret_set);
 }
 
-char *room_cpus_format(const struct cpu_layout *layout, bool is_dedicated)
+char *room_cpus_format(const struct cpu_layout *layout)
 {
 	struct json_writer w = {0};
 	if (!layout->is_pinned)
@@ -34,7 +35,7 @@ char *room_cpus_format(const struct cpu_layout *layout, bool is_dedicated)
 	put_set(&w, "cpus", &layout->cpus);
 	json_key(&w, "vcpus");
 	json_array_begin(&w);
-	for (int64_t i = 0; is_dedicated && i < layout->vcpus; i++)
+	for (int64_t i = 0; i < layout->vcpus; i++)
 		json_put_int(&w, layout->vcpu_cpu[i]);
 	json_array_end(&w);
 	put_set(&w, "emulator", &layout->emulator);
@@ -101,8 +102,9 @@ static int find_others(
 	return room_store_each_cpus(db, row->host_id, row->vm_id, add_other, others, e);
 }
 
-int room_cpus_choose(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
-        struct room_row *row, struct err *e)
+int room_cpus_choose(struct db *db, const struct inventory *inventory,
+        const struct inventory_host *host, const struct vm_spec *spec, struct room_row *row,
+        struct err *e)
 {
 	struct cpu_layout layout = {0};
 	struct others others CLEANUP(cleanup_others) = {.topology = &host->topology};
@@ -113,16 +115,20 @@ int room_cpus_choose(struct db *db, const struct inventory_host *host, const str
 	        .memory_bytes = spec->memory.size_bytes,
 	        .shared_min = 1,
 	};
+	bool floats = spec->cpu.pinning == PINNING_NONE;
 	free(TAKE(row->cpus));
-	if (spec->cpu.pinning == PINNING_NONE || host->topology.n_nodes == 0)
+	if (host->topology.n_nodes == 0 ||
+	        (floats && inventory_held(inventory, host->id).dedicated_vcpus == 0))
 		return 0;
 	int rc = find_others(db, row, &others, e);
 	request.dedicated = others.dedicated;
 	request.node_memory = others.node_memory;
-	if (rc == 0)
+	if (rc == 0 && floats)
+		cpu_layout_follow(&host->topology, &others.dedicated, &layout);
+	else if (rc == 0)
 		rc = cpu_layout_choose(&host->topology, &request, &layout, e);
 	if (rc == 0)
-		row->cpus = room_cpus_format(&layout, spec->cpu.pinning == PINNING_DEDICATED);
+		row->cpus = room_cpus_format(&layout);
 	return rc;
 }
 
@@ -135,20 +141,15 @@ static int float_again(
 	int rc = find_others(db, row, &others, e);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < host->topology.n_nodes; i++) {
-		const struct cpu_node *node = &host->topology.nodes[i];
-		for (size_t j = 0; j < node->n_cpus; j++)
-			cpu_set_add(&layout.cpus, node->cpus[j].id);
-	}
-	cpu_set_subtract(&layout.cpus, &others.dedicated);
-	layout.emulator = layout.cpus;
+	cpu_layout_follow(&host->topology, &others.dedicated, &layout);
 	free(row->cpus);
-	row->cpus = room_cpus_format(&layout, /* is_dedicated= */ false);
+	row->cpus = room_cpus_format(&layout);
 	return 0;
 }
 
-int room_cpus_change(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
-        struct room_row *row, struct err *e)
+int room_cpus_change(struct db *db, const struct inventory *inventory,
+        const struct inventory_host *host, const struct vm_spec *spec, struct room_row *row,
+        struct err *e)
 {
 	struct cpu_layout now = {0};
 	bool is_pinned = room_cpus_parse(row->cpus, &now);
@@ -157,8 +158,9 @@ int room_cpus_change(struct db *db, const struct inventory_host *host, const str
 		has = now.vcpus > 0 ? PINNING_DEDICATED : PINNING_AUTO;
 	if (has == (enum vm_pinning)spec->cpu.pinning)
 		return 0;
-	return spec->cpu.pinning == PINNING_NONE ? float_again(db, host, row, e)
-	                                         : room_cpus_choose(db, host, spec, row, e);
+	return spec->cpu.pinning == PINNING_NONE
+	               ? float_again(db, host, row, e)
+	               : room_cpus_choose(db, inventory, host, spec, row, e);
 }
 
 static char *set_text(const struct cpu_set *set)
@@ -192,4 +194,29 @@ void room_pins_done(struct room_pins *pins)
 	free(pins->emulator);
 	free(pins->nodes);
 	*pins = (struct room_pins){0};
+}
+
+/* vCPUs that are not plugged cannot be pinned. */
+int room_pins_apply(const struct driver *driver, struct driver_connection *c, const char *vm_id,
+        const char *text, struct err *e)
+{
+	struct domain_info info CLEANUP(domain_info_done) = {0};
+	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
+	struct room_pins pins CLEANUP(room_pins_done) = {0};
+	if (!driver->set_cpu_pins_live)
+		return ERR_UNSUPPORTED;
+	int rc = driver->get_domain(c, vm_id, &info, e);
+	if (rc == 0)
+		rc = info.live_xml ? domain_xml_parse(info.live_xml, &facts, e)
+		                   : err_set(e, ERR_WRONG_STATE, "it does not run");
+	if (rc < 0)
+		return rc;
+	room_pins_fill(text, facts.vcpus, &pins);
+	if (pins.n_vcpus == 0)
+		return 0;
+	const struct cpu_pins live = {.vcpus = (const char *const *)pins.vcpus,
+	        .n_vcpus = pins.n_vcpus,
+	        .emulator = pins.emulator,
+	        .iothreads = pins.emulator};
+	return driver->set_cpu_pins_live(c, vm_id, &live, e);
 }

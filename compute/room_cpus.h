@@ -4,18 +4,21 @@
 
 #include "compute/room_store.h"
 #include "compute/vm_spec.h"
+#include "hypervisor/driver.h"
 #include "scheduler/cpu_layout.h"
 #include "scheduler/inventory.h"
 
-/* Sets row->cpus as spec.cpu.pinning asks (NULL: not pinned). ERR_NO_CAPACITY, ERR_UNPROCESSABLE. Writer. */
-int room_cpus_choose(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
-        struct room_row *row, struct err *e);
+/* Sets row->cpus as spec.cpu.pinning asks (NULL: not pinned; none is, as long as others own CPUs). ERR_NO_CAPACITY, ERR_UNPROCESSABLE. Writer. */
+int room_cpus_choose(struct db *db, const struct inventory *inventory,
+        const struct inventory_host *host, const struct vm_spec *spec, struct room_row *row,
+        struct err *e);
 /* Likewise for a VM that runs, or is about to: another pinning than it has now moves it, none lets it float; the same
  * leaves it where it is. */
-int room_cpus_change(struct db *db, const struct inventory_host *host, const struct vm_spec *spec,
-        struct room_row *row, struct err *e);
+int room_cpus_change(struct db *db, const struct inventory *inventory,
+        const struct inventory_host *host, const struct vm_spec *spec, struct room_row *row,
+        struct err *e);
 /* The stored form (NULL: not pinned; caller frees), and back: false for what it is not, `vcpus` 0 for one that floats. Pure. */
-char *room_cpus_format(const struct cpu_layout *layout, bool is_dedicated);
+char *room_cpus_format(const struct cpu_layout *layout);
 bool room_cpus_parse(const char *text, struct cpu_layout *ret_layout);
 
 /* The same in libvirt's words, for n_vcpus vCPUs. All owned; zero: not pinned. */
@@ -27,3 +30,7 @@ struct room_pins {
 };
 void room_pins_fill(const char *text, int64_t n_vcpus, struct room_pins *ret_pins);
 void room_pins_done(struct room_pins *pins);
+/* Moves a process, with the vCPUs that it has, to where the stored form says. Lane thread. Its errors are the driver's;
+ * ERR_WRONG_STATE: there is none. */
+int room_pins_apply(const struct driver *driver, struct driver_connection *c, const char *vm_id,
+        const char *text, struct err *e);

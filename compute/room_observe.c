@@ -51,6 +51,10 @@ static int put_running(
 		rc = from_spec(seen->spec, row, e);
 	else
 		from_definition(seen, row);
+	/* It may have been defined before what others own changed, or was started by others. */
+	row->cpus_due = row->cpus_due || row->cpus;
+	if (row->cpus_due || row->held.dedicated)
+		room_touch_cpus(db, row->host_id);
 	return rc < 0 ? rc : room_store_put(db, row, e);
 }
 
@@ -75,8 +79,11 @@ int room_observe(struct db *db, const struct room_seen *seen, struct err *e)
 	rc = room_store_has_giver(db, seen->vm_id, &may_start, e);
 	if (rc < 0 || (found && may_start))
 		return rc;
-	return seen->has_process ? put_running(db, seen, &row, e)
-	                         : room_store_delete(db, seen->vm_id, seen->host_id, e);
+	if (seen->has_process)
+		return put_running(db, seen, &row, e);
+	if (row.held.dedicated)
+		room_touch_cpus(db, seen->host_id);
+	return room_store_delete(db, seen->vm_id, seen->host_id, e);
 }
 
 /* ---- growth that was refused ---- */

@@ -52,7 +52,7 @@ static struct reservation read_held(struct statement *s, int at)
 }
 
 SQL(reservation_get, 0,
-        "SELECT " HELD_COLUMNS ", r.max_bytes, r.cpus, r.since FROM reservation r "
+        "SELECT " HELD_COLUMNS ", r.max_bytes, r.cpus, r.since, r.cpus_due FROM reservation r "
         "WHERE r.vm_id = ? AND r.host_id = ?");
 
 int room_store_get(struct db *db, const char *vm_id, const char *host_id, struct room_row *ret_row,
@@ -70,18 +70,19 @@ int room_store_get(struct db *db, const char *vm_id, const char *host_id, struct
 	ret_row->max_bytes = statement_int(s, N_HELD_COLUMNS);
 	ret_row->cpus = statement_text_copy(s, N_HELD_COLUMNS + 1);
 	ret_row->since = statement_int(s, N_HELD_COLUMNS + 2);
+	ret_row->cpus_due = statement_int(s, N_HELD_COLUMNS + 3) != 0;
 	return 0;
 }
 
 SQL(reservation_put, 0,
         "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
         "booked_bytes, overhead_bytes, vcpus, max_vcpus, reservation_percent, dedicated, "
-        "hugepages, inflexible, cpus, since) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) "
+        "hugepages, inflexible, cpus, since, cpus_due) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) "
         "ON CONFLICT (vm_id, host_id) DO UPDATE SET state = ?3, size_bytes = ?4, min_bytes = ?5, "
         "max_bytes = ?6, booked_bytes = ?7, overhead_bytes = ?8, vcpus = ?9, max_vcpus = ?10, "
         "reservation_percent = ?11, dedicated = ?12, hugepages = ?13, inflexible = ?14, "
-        "cpus = ?15");
+        "cpus = ?15, cpus_due = ?17");
 
 int room_store_put(struct db *db, const struct room_row *row, struct err *e)
 {
@@ -94,7 +95,7 @@ int room_store_put(struct db *db, const struct room_row *row, struct err *e)
 	                SQL_INT(held->vcpus), SQL_INT(held->max_vcpus),
 	                SQL_INT(held->reservation_percent), SQL_INT(held->dedicated),
 	                SQL_INT(held->hugepages), SQL_INT(held->inflexible), SQL_TEXT(row->cpus),
-	                SQL_INT(clock_wall_ms())),
+	                SQL_INT(clock_wall_ms()), SQL_INT(row->cpus_due)),
 	        e);
 	change_touch(db, "vm", row->vm_id);
 	return rc;
@@ -135,6 +136,57 @@ int room_store_each_cpus(struct db *db, const char *host_id, const char *but_vm_
 	while ((rc = statement_step(s, e)) == 1)
 		each(arg, statement_text(s, 0), statement_int(s, 1));
 	return rc;
+}
+
+SQL(reservation_on_host, 0,
+        "SELECT " HELD_COLUMNS ", r.cpus, r.cpus_due, vm.id, "
+        "vm.managed AND NOT vm.adopted AND vm.host_id = r.host_id "
+        "FROM reservation r JOIN vm ON vm.id = r.vm_id WHERE r.host_id = ?");
+
+int room_store_each_on_host(struct db *db, const char *host_id,
+        void (*each)(void *arg, const struct room_row *row, bool is_ours), void *arg, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_query(db, &reservation_on_host, SQL_BINDS(SQL_TEXT(host_id)), &s, e);
+	while (rc >= 0 && (rc = statement_step(s, e)) == 1) {
+		struct room_row row CLEANUP(room_row_done) = {.held = read_held(s, 0)};
+		row.cpus = statement_text_copy(s, N_HELD_COLUMNS);
+		row.cpus_due = statement_int(s, N_HELD_COLUMNS + 1) != 0;
+		uuid_text_copy(row.vm_id, statement_text(s, N_HELD_COLUMNS + 2));
+		uuid_text_copy(row.host_id, host_id);
+		each(arg, &row, statement_int(s, N_HELD_COLUMNS + 3) != 0);
+	}
+	return rc;
+}
+
+SQL(reservation_set_cpus, 0,
+        "UPDATE reservation SET cpus = ?3, cpus_due = ?4 WHERE vm_id = ?1 AND host_id = ?2");
+SQL(reservation_make_due, 0,
+        "UPDATE reservation SET cpus_due = 1 WHERE vm_id = ?1 AND host_id = ?2 "
+        "AND (cpus IS NOT NULL OR ?3 = 0)");
+SQL(reservation_clear_due, 0,
+        "UPDATE reservation SET cpus_due = 0 WHERE vm_id = ? AND host_id = ? AND cpus = ?");
+
+int room_store_set_cpus(struct db *db, const struct room_row *row, struct err *e)
+{
+	return db_run(db, &reservation_set_cpus,
+	        SQL_BINDS(SQL_TEXT(row->vm_id), SQL_TEXT(row->host_id), SQL_TEXT(row->cpus),
+	                SQL_INT(row->cpus_due)),
+	        e);
+}
+
+int room_store_make_cpus_due(
+        struct db *db, const char *vm_id, const char *host_id, bool only_pinned, struct err *e)
+{
+	return db_run(db, &reservation_make_due,
+	        SQL_BINDS(SQL_TEXT(vm_id), SQL_TEXT(host_id), SQL_INT(only_pinned)), e);
+}
+
+int room_store_clear_cpus_due(
+        struct db *db, const char *vm_id, const char *host_id, const char *cpus, struct err *e)
+{
+	return db_run(db, &reservation_clear_due,
+	        SQL_BINDS(SQL_TEXT(vm_id), SQL_TEXT(host_id), SQL_TEXT(cpus)), e);
 }
 
 /* ---- the inventory's entries ---- */

@@ -13,6 +13,7 @@ struct room_row {
 	struct reservation held; /* state STARTING or RUNNING */
 	int64_t max_bytes;
 	char *cpus;    /* owned; where it is pinned (room_cpus.h); NULL: nowhere */
+	bool cpus_due; /* its process may be elsewhere */
 	int64_t since; /* wall ms */
 };
 void room_row_done(struct room_row *row);
@@ -29,6 +30,20 @@ int room_store_has_giver(struct db *db, const char *vm_id, bool *ret_has, struct
 /* `cpus` and size of all other VMs on the host that are pinned. */
 int room_store_each_cpus(struct db *db, const char *host_id, const char *but_vm_id,
         void (*each)(void *arg, const char *cpus, int64_t size_bytes), void *arg, struct err *e);
+
+/* What each VM holds on the host; `is_ours`: it lives there, and its domain was made by us. Rows are borrowed for the call,
+ * and have no max_bytes and no since. */
+int room_store_each_on_host(struct db *db, const char *host_id,
+        void (*each)(void *arg, const struct room_row *row, bool is_ours), void *arg,
+        struct err *e);
+/* Sets `cpus` and `cpus_due` alone. Writer. */
+int room_store_set_cpus(struct db *db, const struct room_row *row, struct err *e);
+/* Its process may be elsewhere than `cpus` says; `only_pinned`: unless that is NULL. Writer. */
+int room_store_make_cpus_due(
+        struct db *db, const char *vm_id, const char *host_id, bool only_pinned, struct err *e);
+/* Its process is where `cpus` says; nothing if that has changed meanwhile. Writer. */
+int room_store_clear_cpus_due(
+        struct db *db, const char *vm_id, const char *host_id, const char *cpus, struct err *e);
 
 /* One entry of the inventory: a VM on its home, or where else it holds something. Borrowed for the call. */
 struct room_entry {

@@ -387,6 +387,8 @@ int snapshot_revert(struct db *db, struct vms *vms, const struct vm_row *vm,
 	        "{s:s, s:s, s:i}", "snapshot", row->id, "name", row->name, "power", (int)power);
 	if (view.power != POWER_STOPPED)
 		rc = vm_room_grant(db, vms, vm, &view.spec, input, e);
+	if (rc == 0 && view.power != POWER_STOPPED)
+		rc = room_doubt_cpus(db, vm->id, vm->host_id, ROOM_DOUBT_ALL, e);
 	if (rc == 0)
 		rc = vm_create_operation(
 		        db, vms, vm, "snapshot.revert", input, asked, ret_operation, e);

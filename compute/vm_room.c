@@ -30,7 +30,10 @@ int vm_room_grant_start(
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
 	bool is_saved = row->recorded_power == POWER_SUSPENDED && row->active_spec;
 	int rc = vm_spec_load(is_saved ? row->active_spec : row->spec, &spec, e);
-	return rc < 0 ? rc : vm_room_grant(db, vms, row, &spec, input, e);
+	if (rc == 0)
+		rc = vm_room_grant(db, vms, row, &spec, input, e);
+	return rc < 0 || !is_saved ? rc
+	                           : room_doubt_cpus(db, row->id, row->host_id, ROOM_DOUBT_ALL, e);
 }
 
 void vms_set_room_gate(struct vms *vms, struct vm_room_gate gate)

@@ -110,34 +110,6 @@ static int grow_memory(struct apply *a, struct err *e)
 	return 0;
 }
 
-static int read_facts(struct apply *a, struct domain_facts *ret_facts, struct err *e)
-{
-	struct domain_info info CLEANUP(domain_info_done) = {0};
-	int rc = a->driver->get_domain(a->c, a->call->vm_id, &info, e);
-	return rc == 0 && info.live_xml ? domain_xml_parse(info.live_xml, ret_facts, e) : rc;
-}
-
-/* To where its reservation says. Those that are not plugged cannot be pinned. */
-static int change_pins(struct apply *a, struct err *e)
-{
-	const struct vm_call *call = a->call;
-	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
-	struct room_pins pins CLEANUP(room_pins_done) = {0};
-	if (!a->driver->set_cpu_pins_live)
-		return ERR_UNSUPPORTED;
-	int rc = read_facts(a, &facts, e);
-	if (rc < 0)
-		return rc;
-	room_pins_fill(call->plan.held.cpus, facts.vcpus, &pins);
-	if (pins.n_vcpus == 0)
-		return 0;
-	const struct cpu_pins live = {.vcpus = (const char *const *)pins.vcpus,
-	        .n_vcpus = pins.n_vcpus,
-	        .emulator = pins.emulator,
-	        .iothreads = pins.emulator};
-	return a->driver->set_cpu_pins_live(a->c, call->vm_id, &live, e);
-}
-
 static int apply_one(struct apply *a, const struct vm_change *change, struct err *e)
 {
 	const struct vm_spec *wanted = &a->call->plan.spec;
@@ -155,7 +127,7 @@ static int apply_one(struct apply *a, const struct vm_change *change, struct err
 		                                        (int)wanted->cpu.count, e)
 		                              : ERR_UNSUPPORTED;
 	case LIVE_CPU_PINS:
-		return change_pins(a, e);
+		return room_pins_apply(driver, a->c, a->call->vm_id, a->call->plan.held.cpus, e);
 	case LIVE_MEMORY:
 		return driver->set_memory_live ? driver->set_memory_live(a->c, a->call->vm_id,
 		                                         wanted->memory.size_bytes, e)
@@ -197,9 +169,12 @@ static bool is_removal(const struct vm_change *change)
 /* Memory that was plugged before growing failed is the guest's: the domain says so, or nobody knows. */
 static void note_plugged(struct apply *a, const struct field_change *d, json_t *active)
 {
+	struct domain_info info CLEANUP(domain_info_done) = {0};
 	struct domain_facts facts CLEANUP(domain_facts_done) = {0};
 	struct err ignored = {0};
-	int rc = read_facts(a, &facts, &ignored);
+	int rc = a->driver->get_domain(a->c, a->call->vm_id, &info, &ignored);
+	if (rc == 0 && info.live_xml)
+		rc = domain_xml_parse(info.live_xml, &facts, &ignored);
 	if (rc < 0 || facts.memory_bytes >= a->call->plan.spec.memory.size_bytes)
 		set_pointer(active, d->pointer, d->after);
 }
@@ -312,6 +287,8 @@ static int store_applied(struct db *db, struct vm_call *call, struct err *e)
 	if (!call->active_spec)
 		return 0;
 	int rc = return_growth(db, call, e);
+	if (rc == 0) /* vCPUs that were plugged; or others own its CPUs by now */
+		rc = room_doubt_cpus(db, call->vm_id, call->host_id, ROOM_DOUBT_PINNED, e);
 	if (rc < 0)
 		return rc;
 	char *pending CLEANUP(cleanup_free) =
@@ -492,6 +469,8 @@ static int restore_spec(struct db *db, const struct operation *op, const struct 
 	if (rc == 0)
 		rc = room_change(db, vms_of(op)->config.services->room, now->id, now->host_id,
 		        &spec, ROOM_INSIST, &granted, e);
+	if (rc == 0)
+		rc = room_doubt_cpus(db, now->id, now->host_id, ROOM_DOUBT_PINNED, e);
 	if (rc == 0)
 		rc = find_held(op, active, &held_bytes, e);
 	if (rc == 0)

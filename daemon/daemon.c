@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "compute/balloon.h"
+#include "compute/cpu_mover.h"
 #include "compute/freeze_guard.h"
 #include "compute/host.h"
 #include "compute/room.h"
@@ -72,6 +73,7 @@ struct daemon {
 	struct hosts *hosts;
 	struct vms *vms;
 	struct balloons *balloons;
+	struct cpu_mover *cpu_mover;
 	struct snapshot_sweeper *sweeper;
 	struct snapshot_policies *policies;
 	struct hosts_callbacks vms_callbacks;
@@ -139,6 +141,7 @@ static void on_host_up(void *arg, const char *host_id)
 	struct daemon *d = arg;
 	d->vms_callbacks.up(d->vms_callbacks.arg, host_id);
 	pool_monitor_host_up(d->pool_monitor, host_id);
+	cpu_mover_host_up(d->cpu_mover, host_id);
 }
 
 static void on_domain_event(void *arg, const char *host_id, const struct domain_event *event)
@@ -222,6 +225,7 @@ static void start_compute(struct daemon *d)
 	d->services.vms = d->vms = vms_new(&vms_config);
 	start_pool_monitor(d);
 	start_balloons(d);
+	d->cpu_mover = cpu_mover_new(&d->services);
 	d->services.guards = freeze_guards_new(&d->services);
 	d->services.barriers = snapshot_barriers_new(d->loop);
 	vm_register_kinds(d->engine);
@@ -506,6 +510,7 @@ void daemon_free(struct daemon *d)
 		loop_timer_free(TAKE(d->watchdog));
 	pool_monitor_stop(d->pool_monitor);
 	balloons_stop(d->balloons);
+	cpu_mover_stop(d->cpu_mover);
 	vms_stop(d->vms);
 	hosts_free(d->hosts);
 	bulk_free(d->bulk); /* while the writer takes what its last jobs say */
@@ -516,6 +521,7 @@ void daemon_free(struct daemon *d)
 	settle(d); /* what the writer's last jobs posted */
 	operation_engine_free(d->engine);
 	balloons_free(d->balloons);
+	cpu_mover_free(d->cpu_mover);
 	vms_free(d->vms);
 	pool_monitor_free(d->pool_monitor);
 	freeze_guards_free(d->services.guards);

@@ -141,11 +141,18 @@ static void use_node(struct node_state *n, struct cpu_layout *layout)
 }
 
 static void add_shared_of(
-        const struct choosing *c, const struct cpu_node *node, struct cpu_set *set)
+        const struct cpu_set *dedicated, const struct cpu_node *node, struct cpu_set *set)
 {
 	for (size_t i = 0; i < node->n_cpus; i++)
-		if (!cpu_set_has(&c->request->dedicated, node->cpus[i].id))
+		if (!cpu_set_has(dedicated, node->cpus[i].id))
 			cpu_set_add(set, node->cpus[i].id);
+}
+
+static void add_all_shared(
+        const struct cpu_topology *topology, const struct cpu_set *dedicated, struct cpu_set *set)
+{
+	for (size_t i = 0; i < topology->n_nodes; i++)
+		add_shared_of(dedicated, &topology->nodes[i], set);
 }
 
 /* As few nodes as possible: one that has all that is missing, else the largest. */
@@ -163,10 +170,9 @@ static void choose_auto(struct choosing *c, struct cpu_layout *layout)
 		if (!n)
 			break; /* more vCPUs than shared CPUs: they float over all of them */
 		use_node(n, layout);
-		add_shared_of(c, n->node, &layout->cpus);
+		add_shared_of(&c->request->dedicated, n->node, &layout->cpus);
 		found += n->shared;
 	}
-	layout->vcpus = c->request->vcpus;
 	layout->emulator = layout->cpus;
 }
 
@@ -177,8 +183,7 @@ static void choose_dedicated(struct choosing *c, struct cpu_layout *layout)
 		use_node(n, layout);
 		take_of_node(c, layout, n->node);
 	}
-	for (size_t i = 0; i < c->n_nodes; i++)
-		add_shared_of(c, c->nodes[i].node, &layout->emulator);
+	add_all_shared(c->topology, &c->request->dedicated, &layout->emulator);
 	cpu_set_subtract(&layout->emulator, &layout->cpus);
 }
 
@@ -221,4 +226,33 @@ int cpu_layout_choose(const struct cpu_topology *topology, const struct cpu_layo
 	layout.is_pinned = cpu_set_count(&layout.cpus) > 0;
 	*ret_layout = layout;
 	return 0;
+}
+
+/* ---- following ---- */
+
+static struct cpu_set shared_of_nodes(const struct cpu_topology *topology,
+        const struct cpu_set *dedicated, const struct cpu_set *nodes)
+{
+	struct cpu_set shared = {{0}};
+	for (size_t i = 0; i < topology->n_nodes; i++)
+		if (cpu_set_has(nodes, topology->nodes[i].id))
+			add_shared_of(dedicated, &topology->nodes[i], &shared);
+	return shared;
+}
+
+void cpu_layout_follow(const struct cpu_topology *topology, const struct cpu_set *dedicated,
+        struct cpu_layout *layout)
+{
+	struct cpu_set shared = {{0}};
+	add_all_shared(topology, dedicated, &shared);
+	if (layout->vcpus > 0) {
+		cpu_set_subtract(&shared, &layout->cpus);
+		layout->emulator = shared;
+		return;
+	}
+	layout->cpus = shared_of_nodes(topology, dedicated, &layout->nodes);
+	if (cpu_set_count(&layout->cpus) == 0)
+		layout->cpus = shared;
+	layout->emulator = layout->cpus;
+	layout->is_pinned = layout->is_pinned || cpu_set_count(dedicated) > 0;
 }

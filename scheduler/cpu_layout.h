@@ -43,10 +43,10 @@ struct cpu_layout_request {
 };
 
 struct cpu_layout {
-	bool is_pinned; /* false: floats over all CPUs */
-	int64_t vcpus;
-	struct cpu_set nodes;      /* ids of the nodes that memory comes from */
-	struct cpu_set cpus;       /* auto: where every vCPU may run; dedicated: all of its own */
+	bool is_pinned;       /* false: floats over all CPUs */
+	int64_t vcpus;        /* that have a CPU of their own; 0: all of them float over `cpus` */
+	struct cpu_set nodes; /* ids of the nodes that memory comes from */
+	struct cpu_set cpus;  /* auto: where every vCPU may run; dedicated: all of its own */
 	int vcpu_cpu[CPU_SET_MAX]; /* dedicated: the CPU of each vCPU, siblings adjacent */
 	struct cpu_set emulator;   /* for the emulator and I/O threads */
 };
@@ -55,3 +55,11 @@ struct cpu_layout {
  * the host never has as many. */
 int cpu_layout_choose(const struct cpu_topology *topology, const struct cpu_layout_request *request,
         struct cpu_layout *ret_layout, struct err *e);
+
+/*
+ * Where a VM belongs when others own the CPUs `dedicated`. One with CPUs of its own keeps them, and its emulator has all that
+ * nobody owns; one with nodes has what nobody owns of them, or of the host if that is nothing; one that floats has what
+ * nobody owns of the host, and is pinned by that until `is_pinned` is cleared.
+ */
+void cpu_layout_follow(const struct cpu_topology *topology, const struct cpu_set *dedicated,
+        struct cpu_layout *layout);

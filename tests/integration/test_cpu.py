@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPU on real guests: shares and limits are what the guests get, and a limit goes away while they run."""
-import json
 import os
 import time
 
 import pytest
 
 from conftest import guest_vm
-from disks import rows
 from lab import GuestAgent, wait_until
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -72,63 +70,3 @@ def test_a_limit_holds_and_goes_away(real, virt):
     wait_until(is_half, DEADLINE_S, "the guest gets its half")
     api.act("PATCH", "/vms/g", {"cpu": {"limit_percent": 0}})
     wait_until(lambda: fraction() > 0.6, DEADLINE_S, "without the limit it gets more")
-
-
-def chosen(daemon, name):
-    """The CPUs that were chosen for it, as recorded with what it holds."""
-    (text,), = rows(daemon, "SELECT cpus FROM reservation r JOIN vm ON vm.id = r.vm_id WHERE vm.name = ?", name)
-    return json.loads(text)
-
-
-def pinned(virt, name):
-    """Where its only vCPU and its emulator may run, as libvirt says."""
-    return [virt.virsh(command, name).split()[-1] for command in ("vcpupin", "emulatorpin")]
-
-
-def scheduled(virt, name):
-    """Where the kernel lets that vCPU run."""
-    pid = virt.qemu_pids()[name]
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as comm:
-            if comm.read().startswith("CPU 0/"):
-                return os.sched_getaffinity(int(thread))
-    return None
-
-
-def change_pinning(api, name, pinning):
-    api.act("PATCH", f"/vms/{name}", {"cpu": {"pinning": pinning}})
-    vm = api.get(f"/vms/{name}")
-    assert vm["cpu"]["pinning"] == pinning and vm["pending"] == {}, vm
-
-
-def check_floats(virt, name):
-    assert pinned(virt, name) == ["0-1", "0-1"] and scheduled(virt, name) == {0, 1}
-
-
-def check_owns(daemon, virt, name):
-    """Answers the CPU that is its own."""
-    (cpu,) = chosen(daemon, name)["vcpus"]
-    assert pinned(virt, name) == [str(cpu), chosen(daemon, name)["emulator"]] and scheduled(virt, name) == {cpu}
-    return cpu
-
-
-@pytest.mark.skipif(os.cpu_count() != 2, reason="one CPU to own and one for all others")
-def test_pinning_is_what_libvirt_and_the_kernel_have(real, virt):
-    api = real.local
-    for name, pinning in [("own", "dedicated"), ("near", "auto")]:
-        api.act("POST", "/vms", guest_vm(name, cpu={"count": 1, "model": "maximum", "pinning": pinning}))
-    own = check_owns(real, virt, "own")
-    assert pinned(virt, "near") == 2 * [chosen(real, "near")["cpus"]] and scheduled(virt, "near") == {1 - own}
-    refused = api.request("PATCH", "/vms/near", {"cpu": {"pinning": "dedicated"}})
-    assert refused.status == 409 and refused.json["code"] == "insufficient_capacity", refused
-    assert refused.json["numbers"] == {"asked_vcpus": 1, "free_vcpus": 0, "host_threads": 2, "dedicated_vcpus": 1}, refused
-    assert scheduled(virt, "near") == {1 - own} and api.get("/vms/near")["cpu"]["pinning"] == "auto"
-    change_pinning(api, "own", "none")
-    check_floats(virt, "own")
-    change_pinning(api, "near", "dedicated")
-    check_owns(real, virt, "near")
-    change_pinning(api, "near", "none")
-    check_floats(virt, "near")
-    api.act("POST", "/vms/near/stop")
-    api.act("POST", "/vms/near/start")
-    assert "vcpupin" not in virt.virsh("dumpxml", "near")

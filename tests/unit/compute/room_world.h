@@ -46,6 +46,19 @@ static inline void add_vm(struct host_fixture *f, int i, int host)
 	fixture_exec(f, sql);
 }
 
+/* Two nodes of two CPUs and 2 GiB each. */
+static inline void set_nodes(struct host_fixture *f, int host)
+{
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "UPDATE host SET facts = '{\"cpu\":{\"numa_nodes\":["
+	        "{\"id\":0,\"memory_bytes\":2147483648},{\"id\":1,\"memory_bytes\":2147483648}]},"
+	        "\"host_cpus\":[{\"id\":0,\"node\":0,\"core\":0},{\"id\":1,\"node\":0,\"core\":1},"
+	        "{\"id\":2,\"node\":1,\"core\":2},{\"id\":3,\"node\":1,\"core\":3}]}' "
+	        "WHERE id = '%s'",
+	        id_of('a', host));
+	fixture_exec(f, sql);
+}
+
 static inline int setup(void **state)
 {
 	struct host_fixture *f = fixture_start();
@@ -65,6 +78,16 @@ static inline struct vm_spec spec_of(int64_t gib_quarters, int64_t vcpus)
 {
 	return (struct vm_spec){
 	        .cpu = {.count = vcpus}, .memory = {.size_bytes = gib_quarters * GIB / 4}};
+}
+
+static inline void expect_cpus(struct host_fixture *f, int vm, const char *expected)
+{
+	struct room_row row CLEANUP(room_row_done) = {0};
+	bool found = false;
+	assert_int_equal(
+	        room_store_get(f->reader, id_of('b', vm), id_of('a', 0), &row, &found, &f->e), 0);
+	assert_true(found);
+	assert_non_null(strstr(row.cpus, expected));
 }
 
 /* A writer job: *arg tells whether the writer's copy is what the rows say. */

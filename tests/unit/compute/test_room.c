@@ -348,19 +348,6 @@ static void test_cpu_models_that_are_not_known_refuse_nothing(void **state)
 
 /* ---- NUMA nodes ---- */
 
-/* Two nodes of two CPUs and 2 GiB each. */
-static void set_nodes(struct host_fixture *f, int host)
-{
-	char *sql CLEANUP(cleanup_free) = str_format(
-	        "UPDATE host SET facts = '{\"cpu\":{\"numa_nodes\":["
-	        "{\"id\":0,\"memory_bytes\":2147483648},{\"id\":1,\"memory_bytes\":2147483648}]},"
-	        "\"host_cpus\":[{\"id\":0,\"node\":0,\"core\":0},{\"id\":1,\"node\":0,\"core\":1},"
-	        "{\"id\":2,\"node\":1,\"core\":2},{\"id\":3,\"node\":1,\"core\":3}]}' "
-	        "WHERE id = '%s'",
-	        id_of('a', host));
-	fixture_exec(f, sql);
-}
-
 static int pin_job(struct db *db, void *arg, struct err *e)
 {
 	const int *vm = arg;
@@ -368,16 +355,6 @@ static int pin_job(struct db *db, void *arg, struct err *e)
 	struct room_granted granted;
 	spec.cpu.pinning = PINNING_AUTO;
 	return room_grant(db, room, id_of('b', *vm), id_of('a', 0), &spec, &granted, e);
-}
-
-static void expect_cpus(struct host_fixture *f, int vm, const char *expected)
-{
-	struct room_row row CLEANUP(room_row_done) = {0};
-	bool found = false;
-	assert_int_equal(
-	        room_store_get(f->reader, id_of('b', vm), id_of('a', 0), &row, &found, &f->e), 0);
-	assert_true(found);
-	assert_non_null(strstr(row.cpus, expected));
 }
 
 static void test_memory_that_pinned_vms_hold_sends_the_next_to_another_node(void **state)

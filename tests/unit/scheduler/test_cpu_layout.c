@@ -37,6 +37,46 @@ static struct cpu_layout choose(struct cpu_layout_request request)
 	return layout;
 }
 
+static void follow(const char *dedicated, struct cpu_layout *layout)
+{
+	struct cpu_set owned;
+	assert_true(cpu_set_parse(dedicated, &owned));
+	cpu_layout_follow(&two_nodes, &owned, layout);
+}
+
+static void test_who_owns_no_cpus_follows_those_who_do(void **state)
+{
+	(void)state;
+	struct cpu_layout near =
+	        choose((struct cpu_layout_request){.pinning = CPU_PINNING_AUTO, .vcpus = 4});
+	follow("0-1", &near);
+	assert_string_equal(text_of(&near.cpus), "2-3,8-11");
+	assert_string_equal(text_of(&near.emulator), "2-3,8-11");
+	assert_string_equal(text_of(&near.nodes), "0");
+	follow("0-3,8-11", &near); /* nothing of its node is left */
+	assert_string_equal(text_of(&near.cpus), "4-7,12-15");
+	assert_string_equal(text_of(&near.nodes), "0"); /* where its memory is */
+	follow("", &near);
+	assert_string_equal(text_of(&near.cpus), "0-3,8-11");
+
+	struct cpu_layout any = {.is_pinned = false};
+	follow("", &any);
+	assert_false(any.is_pinned);
+	follow("0,8", &any);
+	assert_true(any.is_pinned);
+	assert_string_equal(text_of(&any.cpus), "1-7,9-15");
+	follow("", &any); /* it has to be told */
+	assert_true(any.is_pinned);
+	assert_string_equal(text_of(&any.cpus), "0-15");
+
+	struct cpu_layout own =
+	        choose((struct cpu_layout_request){.pinning = CPU_PINNING_DEDICATED, .vcpus = 2});
+	assert_string_equal(text_of(&own.cpus), "0,8");
+	follow("1,9", &own);
+	assert_string_equal(text_of(&own.cpus), "0,8");
+	assert_string_equal(text_of(&own.emulator), "2-7,10-15");
+}
+
 static void test_auto_takes_one_node_if_it_fits(void **state)
 {
 	(void)state;
@@ -153,6 +193,7 @@ static void test_random_owners_never_overlap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_who_owns_no_cpus_follows_those_who_do),
 	        cmocka_unit_test(test_auto_takes_one_node_if_it_fits),
 	        cmocka_unit_test(test_auto_takes_more_nodes_only_if_it_must),
 	        cmocka_unit_test(test_dedicated_takes_whole_cores_and_leaves_the_emulator_apart),
