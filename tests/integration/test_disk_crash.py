@@ -19,7 +19,8 @@ def images(scratch, virt):
     return daemon_for([virt], scratch, "--set", "storage.pool_check_interval=1s")
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["live", "off"])
+@pytest.mark.parametrize("running", [pytest.param(True, id="live"),
+                                     pytest.param(False, id="off", marks=pytest.mark.long)])
 @pytest.mark.parametrize("fault", steps("vm.disk.move", "target", "copy", "record", "define", "release", "remove"))
 def test_killed_in_a_move_the_disk_is_in_one_pool_or_the_other(scratch, virt, fault, running):
     daemon = images(scratch, virt)

@@ -85,7 +85,9 @@ def test_work_queued_behind_a_suspension_is_refused(slow):
     api.act("POST", "/vms/g/disks/data/move", {"pool": "second"})
 
 
-@pytest.mark.parametrize("cancelled, left", [([0], ["a", "b"]), ([1], ["a"]), ([0, 1], []), ([1, 0], [])])
+@pytest.mark.parametrize("cancelled, left", [
+    ([0], ["a", "b"]), ([1, 0], []), pytest.param([1], ["a"], marks=pytest.mark.long),
+    pytest.param([0, 1], [], marks=pytest.mark.long)])
 def test_of_two_changes_in_line_each_leaves_the_others_volumes(slow, cancelled, left):
     api = slow.local
     api.act("POST", "/vms", small_vm("g"))
