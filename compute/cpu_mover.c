@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Carrying out where VMs belong: passes over a host, lane calls, and again after a while. */
+/* Carrying out where VMs belong: writer jobs, lane calls, and again after a while. */
 #include "compute/cpu_mover.h"
 
 #include <stdlib.h>
@@ -19,9 +19,10 @@
 #include "db/writer.h"
 #include "hypervisor/host_directory.h"
 
-#define TELL_TIMEOUT_MS 10000
-#define RETRY_MIN_MS    1000
-#define RETRY_MAX_MS    30000
+#define TELL_TIMEOUT_MS  40000 /* libvirt waits 30 s for a domain's other job, and says so */
+#define QUEUE_TIMEOUT_MS 60000
+#define RETRY_MIN_MS     1000
+#define RETRY_MAX_MS     30000
 
 struct cpu_mover {
 	const struct operation_services *services;
@@ -29,20 +30,25 @@ struct cpu_mover {
 	bool is_stopped;
 };
 
+/* A VM that is being told. */
+struct tell {
+	struct site *site;
+	struct tell *next;
+	struct room_move move; /* owned */
+};
+
 /* A host with something to do. */
 struct site {
 	struct cpu_mover *mover;
 	char host_id[UUID_TEXT_SIZE];
-	struct room_moves moved; /* told, and not noted yet */
-	size_t telling;          /* calls under way */
-	bool is_passing;         /* a writer job is under way */
-	bool is_wanted;          /* something has changed since */
-	bool has_failed;         /* some could not be told */
+	struct tell *tells; /* under way; each is its call's */
+	size_t jobs;        /* of the writer, under way */
+	bool is_wanted;     /* a pass, as something has changed */
+	bool is_unwatched;  /* since when anything may have happened */
+	bool has_failed;    /* some could not be told */
 	int64_t retry_ms;
 	struct loop_timer *timer;
 };
-
-static void start_pass(struct site *site);
 
 static struct site *find_or_add(struct cpu_mover *mover, const char *host_id)
 {
@@ -59,28 +65,66 @@ static struct site *find_or_add(struct cpu_mover *mover, const char *host_id)
 static void free_site(struct site *site)
 {
 	loop_timer_free(site->timer);
-	room_moves_done(&site->moved);
 	free(site);
 }
 
-static void want_pass(struct cpu_mover *mover, const char *host_id)
+/* ---- jobs of the writer ---- */
+
+/* Settles the host, after noting one who is there, or doubting all. */
+struct job {
+	struct site *site;
+	struct room_move moved; /* owned; cpus NULL: this is a pass */
+	bool doubts_all;
+	struct room_moves due; /* owned */
+	int rc;
+};
+
+static int run_job(struct db *db, void *arg, struct err *e)
 {
-	if (mover->is_stopped)
-		return;
-	struct site *site = find_or_add(mover, host_id);
-	site->is_wanted = true;
-	site->retry_ms = 0;
-	if (!site->is_passing && site->telling == 0)
-		start_pass(site);
+	struct job *job = arg;
+	const struct site *site = job->site;
+	int rc = job->moved.cpus ? room_note_moved(db, site->host_id, &job->moved, e) : 0;
+	if (rc == 0 && job->doubts_all)
+		rc = room_doubt_host_cpus(db, site->host_id, e);
+	return rc < 0 ? rc
+	              : room_settle_cpus(
+	                        db, site->mover->services->room, site->host_id, &job->due, e);
 }
 
-/* ---- what a pass leads to ---- */
+static void on_job_back(void *arg);
+
+/* Writer thread. */
+static void on_job_done(void *arg, int rc, const struct err *e)
+{
+	struct job *job = arg;
+	job->rc = rc;
+	if (rc < 0)
+		log_err(LOG_LEVEL_WARNING, e, "where VMs may run could not be written down");
+	loop_post(job->site->mover->services->loop, on_job_back, job);
+}
+
+static void submit_job(struct site *site, struct job *job)
+{
+	job->site = site;
+	site->jobs++;
+	writer_submit(site->mover->services->writer,
+	        (struct writer_job){.run = run_job, .done = on_job_done, .arg = job});
+}
+
+static void start_pass(struct site *site)
+{
+	struct job *job = xcalloc(1, sizeof(*job));
+	job->doubts_all = site->is_unwatched;
+	site->is_wanted = site->is_unwatched = site->has_failed = false;
+	loop_timer_free(TAKE(site->timer));
+	submit_job(site, job);
+}
+
+/* ---- what now ---- */
 
 static void on_retry(void *arg)
 {
-	struct site *site = arg;
-	loop_timer_free(TAKE(site->timer));
-	start_pass(site);
+	start_pass(arg);
 }
 
 static void retry_later(struct site *site)
@@ -90,27 +134,32 @@ static void retry_later(struct site *site)
 	        loop_timer_start(site->mover->services->loop, site->retry_ms, 0, on_retry, site);
 }
 
-/* Nothing is under way: what now? */
 static void go_on(struct site *site)
 {
-	if (site->mover->is_stopped)
+	if (site->mover->is_stopped || site->jobs > 0)
 		return;
-	if (site->is_wanted || site->moved.len > 0) {
+	if (site->is_wanted) {
 		start_pass(site);
-	} else if (site->has_failed) {
+	} else if (site->has_failed && !site->timer) {
 		retry_later(site);
-	} else {
+	} else if (!site->has_failed && !site->tells) {
 		map_remove(site->mover->sites, site->host_id);
 		free_site(site);
 	}
 }
 
-/* ---- telling ---- */
+static void want_pass(struct cpu_mover *mover, const char *host_id, bool is_unwatched)
+{
+	if (mover->is_stopped)
+		return;
+	struct site *site = find_or_add(mover, host_id);
+	site->is_wanted = true;
+	site->is_unwatched = site->is_unwatched || is_unwatched;
+	site->retry_ms = 0;
+	go_on(site);
+}
 
-struct tell {
-	struct site *site;
-	struct room_move move;
-};
+/* ---- telling ---- */
 
 static int run_tell(
         const struct driver *driver, struct driver_connection *c, void *arg, struct err *e)
@@ -119,21 +168,35 @@ static int run_tell(
 	return room_pins_apply(driver, c, tell->move.vm_id, tell->move.cpus, e);
 }
 
+static struct room_move copy_move(const struct room_move *move)
+{
+	struct room_move copy = *move;
+	copy.cpus = xstrdup(move->cpus);
+	return copy;
+}
+
+static void note_moved(struct site *site, const struct room_move *move)
+{
+	struct job *job = xcalloc(1, sizeof(*job));
+	job->moved = copy_move(move);
+	submit_job(site, job);
+}
+
 static void on_told(void *arg, int rc, const struct err *e)
 {
 	struct tell *tell = arg;
 	struct site *site = tell->site;
-	site->telling--;
-	if (rc == 0 || rc == ERR_UNSUPPORTED) {
-		struct room_move moved = tell->move;
-		moved.cpus = xstrdup(moved.cpus);
-		VEC_PUSH(&site->moved, moved);
-	} else {
+	struct tell **it = &site->tells;
+	while (*it != tell)
+		it = &(*it)->next;
+	*it = tell->next;
+	if (rc < 0)
 		log_debug("VM %s was not moved to other CPUs: %s", tell->move.vm_id, e->message);
+	if (tell->move.has_process && (rc == 0 || rc == ERR_UNSUPPORTED))
+		note_moved(site, &tell->move);
+	else if (tell->move.has_process)
 		site->has_failed = true;
-	}
-	if (site->telling == 0)
-		go_on(site);
+	go_on(site);
 }
 
 static void release_tell(void *arg)
@@ -143,18 +206,28 @@ static void release_tell(void *arg)
 	free(tell);
 }
 
-/* Takes the move. */
-static void submit_tell(struct site *site, struct room_move *move)
+static bool is_being_told(const struct site *site, const struct room_move *move)
+{
+	for (const struct tell *it = site->tells; it; it = it->next)
+		if (strcmp(it->move.vm_id, move->vm_id) == 0 &&
+		        it->move.cpus_due == move->cpus_due &&
+		        strcmp(it->move.cpus, move->cpus) == 0)
+			return true;
+	return false;
+}
+
+static void submit_tell(struct site *site, const struct room_move *move)
 {
 	struct tell *tell = xcalloc(1, sizeof(*tell));
 	tell->site = site;
-	tell->move = *move;
-	move->cpus = NULL;
-	site->telling++;
+	tell->move = copy_move(move);
+	tell->next = site->tells;
+	site->tells = tell;
 	const struct lane_call call = {
 	        .class = LANE_CONTROL,
 	        .domain = tell->move.vm_id,
 	        .timeout_ms = TELL_TIMEOUT_MS,
+	        .queue_timeout_ms = QUEUE_TIMEOUT_MS,
 	        .run = run_tell,
 	        .done = on_told,
 	        .release = release_tell,
@@ -163,64 +236,21 @@ static void submit_tell(struct site *site, struct room_move *move)
 	host_directory_submit(site->mover->services->directory, site->host_id, &call);
 }
 
-/* ---- a pass ---- */
-
-struct pass {
-	struct site *site;
-	struct room_moves moved, due; /* owned */
-	int rc;
-};
-
-static int run_pass(struct db *db, void *arg, struct err *e)
+static void on_job_back(void *arg)
 {
-	struct pass *pass = arg;
-	const struct site *site = pass->site;
-	int rc = 0;
-	VEC_FOR_EACH (&pass->moved, move)
-		if (rc == 0)
-			rc = room_note_moved(db, site->host_id, move, e);
-	return rc < 0 ? rc
-	              : room_settle_cpus(
-	                        db, site->mover->services->room, site->host_id, &pass->due, e);
-}
-
-static void on_pass_back(void *arg)
-{
-	struct pass *pass = arg;
-	struct site *site = pass->site;
-	site->is_passing = false;
-	site->has_failed = pass->rc < 0;
-	if (pass->rc == 0 && !site->mover->is_stopped)
-		VEC_FOR_EACH (&pass->due, move)
-			submit_tell(site, move);
-	room_moves_done(&pass->moved);
-	room_moves_done(&pass->due);
-	free(pass);
-	if (site->telling == 0)
-		go_on(site);
-}
-
-/* Writer thread. */
-static void on_pass_done(void *arg, int rc, const struct err *e)
-{
-	struct pass *pass = arg;
-	pass->rc = rc;
-	if (rc < 0)
-		log_err(LOG_LEVEL_WARNING, e, "where VMs may run could not be written down");
-	loop_post(pass->site->mover->services->loop, on_pass_back, pass);
-}
-
-static void start_pass(struct site *site)
-{
-	struct pass *pass = xcalloc(1, sizeof(*pass));
-	pass->site = site;
-	pass->moved = site->moved;
-	site->moved = (struct room_moves){0};
-	site->is_passing = true;
-	site->is_wanted = site->has_failed = false;
-	loop_timer_free(TAKE(site->timer));
-	writer_submit(site->mover->services->writer,
-	        (struct writer_job){.run = run_pass, .done = on_pass_done, .arg = pass});
+	struct job *job = arg;
+	struct site *site = job->site;
+	site->jobs--;
+	site->has_failed = site->has_failed || job->rc < 0;
+	/* Who could not be told is told again by a pass, not whenever someone else was. */
+	if (job->rc == 0 && !job->moved.cpus && !site->mover->is_stopped)
+		VEC_FOR_EACH (&job->due, move)
+			if (!is_being_told(site, move))
+				submit_tell(site, move);
+	free(job->moved.cpus);
+	room_moves_done(&job->due);
+	free(job);
+	go_on(site);
 }
 
 /* ---- what it is told ---- */
@@ -233,7 +263,7 @@ struct touch {
 static void on_touch_back(void *arg)
 {
 	struct touch *touch = arg;
-	want_pass(touch->mover, touch->host_id);
+	want_pass(touch->mover, touch->host_id, /* is_unwatched= */ false);
 	free(touch);
 }
 
@@ -259,7 +289,7 @@ static void on_change(void *arg, struct db *db, const char *kind, const char *ob
 
 void cpu_mover_host_up(struct cpu_mover *mover, const char *host_id)
 {
-	want_pass(mover, host_id);
+	want_pass(mover, host_id, /* is_unwatched= */ true);
 }
 
 struct cpu_mover *cpu_mover_new(const struct operation_services *services)

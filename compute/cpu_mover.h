@@ -3,12 +3,14 @@
  * Moves running VMs off the CPUs that others own, and back when nobody owns them any more
  * (docs/decisions/0015-owned-cpus.md). Where each VM belongs is the rows' (room_settle_cpus); this carries it out.
  *
- *	host came up, or who owns what has changed -> pass: settle (one writer job)
- *	      -> tell each VM that may be elsewhere (a lane call each) -> pass: note who is there, settle
- *	      -> none left: over; some were not told: again after a while
+ *	who owns what has changed -> pass: settle (one writer job)
+ *	      -> tell each VM that may be elsewhere (a lane call each)
+ *	             -> is there: note it, settle
+ *	             -> could not be told: another pass after a while
  *
- * One pass per host at a time. Nothing is remembered that the rows do not say, so a restart goes on where they are. Core
- * loop, but for the writer jobs and lane calls.
+ * VMs are told side by side, so one that hangs delays itself alone. When a host came up, all of its pinned VMs may be
+ * elsewhere. Nothing is remembered that the rows do not say, so a restart goes on where they are. Core loop, but for the
+ * writer jobs and lane calls.
  */
 #pragma once
 

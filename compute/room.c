@@ -314,8 +314,9 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 	uuid_text_copy(row.host_id, host_id);
 	row.held = request.place.asked;
 	row.max_bytes = int64_max(row.max_bytes, room_max_bytes(spec));
-	rc = room_cpus_choose(db, room->decide.inventory, host, spec, &row, e);
-	if (rc == 0 && row.held.dedicated)
+	if (!room_cpus_fit(&row, spec)) /* those of its last process may still have it */
+		rc = room_cpus_choose(db, room->decide.inventory, host, spec, &row, e);
+	if (rc == 0 && (row.cpus || row.held.dedicated))
 		room_touch_cpus(db, host_id);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }
@@ -369,18 +370,18 @@ static bool grows(const struct reservation *before, const struct reservation *no
 	       now->dedicated != before->dedicated;
 }
 
-/* The CPUs follow. When it is insisted and others own them meanwhile, it floats until its next start. */
+/* The CPUs follow. When others own them and it `may_float`, it does so until its next start. */
 static int change_cpus(struct db *db, const struct room *room, const struct inventory_host *host,
-        const struct vm_spec *spec, enum room_insist insist, struct room_row *row, struct err *e)
+        const struct vm_spec *spec, bool may_float, struct room_row *row, struct err *e)
 {
 	char *before CLEANUP(cleanup_free) = row->cpus ? xstrdup(row->cpus) : NULL;
 	int rc = room_cpus_change(db, room->decide.inventory, host, spec, row, e);
-	if (insist == ROOM_INSIST && (rc == ERR_NO_CAPACITY || rc == ERR_UNPROCESSABLE)) {
+	if (may_float && (rc == ERR_NO_CAPACITY || rc == ERR_UNPROCESSABLE)) {
 		err_clear(e);
 		rc = 0;
 	}
 	if (rc == 0 && !str_equal(before, row->cpus)) {
-		row->cpus_due = true;
+		row->cpus_due++;
 		room_touch_cpus(db, row->host_id);
 	}
 	return rc;
@@ -440,7 +441,9 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 		*ret_granted = waiting(room, host, &row.held, vm_id);
 		ret_granted->grows_to_bytes = grown_bytes;
 	}
+	/* One that owns none although it should was refused them before. */
+	bool may_float = insist == ROOM_INSIST || before.dedicated == row.held.dedicated;
 	if (rc == 0)
-		rc = change_cpus(db, room, host, spec, insist, &row, e);
+		rc = change_cpus(db, room, host, spec, may_float, &row, e);
 	return rc < 0 ? rc : room_store_put(db, &row, e);
 }

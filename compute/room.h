@@ -98,18 +98,24 @@ enum room_doubt {
 };
 int room_doubt_cpus(struct db *db, const char *vm_id, const char *host_id, enum room_doubt doubt,
         struct err *e);
+/* Nobody has watched the host: any process may have been replaced. */
+int room_doubt_host_cpus(struct db *db, const char *host_id, struct err *e);
+/* The VM is about to be deleted, with what it holds. */
+int room_forget_cpus(struct db *db, const char *vm_id, struct err *e);
 
 struct room_move {
 	char vm_id[UUID_TEXT_SIZE];
-	char *cpus; /* owned; where it is to run, for room_pins_fill */
+	char *cpus;       /* owned; where it is to run, for room_pins_apply */
+	int64_t cpus_due; /* the count when this was read */
+	bool has_process; /* else it is starting: there may be one, and the one to come is told later */
 };
 struct room_moves {
 	struct room_move *items;
 	size_t len, capacity;
 };
 void room_moves_done(struct room_moves *moves);
-/* Writes down where each VM of the host belongs, now that others own what they own; adds to `ret_due` those that run and may
- * be elsewhere. Foreign and adopted VMs stay where their owners have put them. */
+/* Writes down where each VM of the host belongs, now that others own what they own; adds to `ret_due` those that may be
+ * elsewhere. Foreign and adopted VMs stay where their owners have put them. */
 int room_settle_cpus(struct db *db, struct room *room, const char *host_id,
         struct room_moves *ret_due, struct err *e);
 /* It is there, unless it belongs elsewhere by now. */

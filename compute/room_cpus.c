@@ -102,6 +102,11 @@ static int find_others(
 	return room_store_each_cpus(db, row->host_id, row->vm_id, add_other, others, e);
 }
 
+static int64_t most_vcpus(const struct room_row *row, const struct vm_spec *spec)
+{
+	return int64_max(row->held.vcpus, spec->cpu.has_max ? spec->cpu.max : spec->cpu.count);
+}
+
 int room_cpus_choose(struct db *db, const struct inventory *inventory,
         const struct inventory_host *host, const struct vm_spec *spec, struct room_row *row,
         struct err *e)
@@ -110,8 +115,7 @@ int room_cpus_choose(struct db *db, const struct inventory *inventory,
 	struct others others CLEANUP(cleanup_others) = {.topology = &host->topology};
 	struct cpu_layout_request request = {
 	        .pinning = (enum cpu_pinning)spec->cpu.pinning,
-	        .vcpus = int64_max(
-	                row->held.vcpus, spec->cpu.has_max ? spec->cpu.max : spec->cpu.count),
+	        .vcpus = most_vcpus(row, spec),
 	        .memory_bytes = spec->memory.size_bytes,
 	        .shared_min = 1,
 	};
@@ -147,16 +151,29 @@ static int float_again(
 	return 0;
 }
 
+enum vm_pinning room_cpus_kind(const char *text)
+{
+	struct cpu_layout layout = {0};
+	if (!room_cpus_parse(text, &layout) || cpu_set_count(&layout.nodes) == 0)
+		return PINNING_NONE;
+	return layout.vcpus > 0 ? PINNING_DEDICATED : PINNING_AUTO;
+}
+
+bool room_cpus_fit(const struct room_row *row, const struct vm_spec *spec)
+{
+	struct cpu_layout layout = {0};
+	enum vm_pinning kind = room_cpus_kind(row->cpus);
+	if (kind == PINNING_NONE || kind != (enum vm_pinning)spec->cpu.pinning)
+		return false;
+	return kind == PINNING_AUTO ||
+	       (room_cpus_parse(row->cpus, &layout) && layout.vcpus >= most_vcpus(row, spec));
+}
+
 int room_cpus_change(struct db *db, const struct inventory *inventory,
         const struct inventory_host *host, const struct vm_spec *spec, struct room_row *row,
         struct err *e)
 {
-	struct cpu_layout now = {0};
-	bool is_pinned = room_cpus_parse(row->cpus, &now);
-	enum vm_pinning has = PINNING_NONE;
-	if (is_pinned && cpu_set_count(&now.nodes) > 0)
-		has = now.vcpus > 0 ? PINNING_DEDICATED : PINNING_AUTO;
-	if (has == (enum vm_pinning)spec->cpu.pinning)
+	if (room_cpus_kind(row->cpus) == (enum vm_pinning)spec->cpu.pinning)
 		return 0;
 	return spec->cpu.pinning == PINNING_NONE
 	               ? float_again(db, host, row, e)

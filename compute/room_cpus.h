@@ -17,6 +17,10 @@ int room_cpus_choose(struct db *db, const struct inventory *inventory,
 int room_cpus_change(struct db *db, const struct inventory *inventory,
         const struct inventory_host *host, const struct vm_spec *spec, struct room_row *row,
         struct err *e);
+/* What the stored form is of: none for one that floats. Pure. */
+enum vm_pinning room_cpus_kind(const char *text);
+/* Whether the VM can start again on the CPUs that it has. Pure. */
+bool room_cpus_fit(const struct room_row *row, const struct vm_spec *spec);
 /* The stored form (NULL: not pinned; caller frees), and back: false for what it is not, `vcpus` 0 for one that floats. Pure. */
 char *room_cpus_format(const struct cpu_layout *layout);
 bool room_cpus_parse(const char *text, struct cpu_layout *ret_layout);

@@ -7,12 +7,14 @@
 #include "base/str.h"
 #include "compute/host_store.h"
 #include "compute/room.h"
+#include "compute/room_cpus.h"
 #include "compute/room_store.h"
 #include "compute/room_wish.h"
 #include "scheduler/admission.h"
 
 #define UPGRADE_KEY "allocation"
 
+/* Pins of another kind are another configuration's, which an operation between has left behind. */
 static int from_spec(const char *stored, struct room_row *row, struct err *e)
 {
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
@@ -21,6 +23,10 @@ static int from_spec(const char *stored, struct room_row *row, struct err *e)
 		return rc;
 	row->held = room_reservation(&spec, RESERVATION_RUNNING);
 	row->max_bytes = room_max_bytes(&spec);
+	if (row->cpus && room_cpus_kind(row->cpus) != (enum vm_pinning)spec.cpu.pinning) {
+		free(TAKE(row->cpus));
+		row->cpus_due++;
+	}
 	return 0;
 }
 
@@ -40,9 +46,10 @@ static void from_definition(const struct room_seen *seen, struct room_row *row)
 	};
 }
 
-/* A new process: what it booted with. */
-static int put_running(
-        struct db *db, const struct room_seen *seen, struct room_row *row, struct err *e)
+/* A new process: what it booted with. It may have been defined before what others own changed, or, if nothing was granted,
+ * have been started by others, as it was defined once. */
+static int put_running(struct db *db, const struct room_seen *seen, struct room_row *row,
+        bool was_granted, struct err *e)
 {
 	int rc = 0;
 	uuid_text_copy(row->vm_id, seen->vm_id);
@@ -51,9 +58,9 @@ static int put_running(
 		rc = from_spec(seen->spec, row, e);
 	else
 		from_definition(seen, row);
-	/* It may have been defined before what others own changed, or was started by others. */
-	row->cpus_due = row->cpus_due || row->cpus;
-	if (row->cpus_due || row->held.dedicated)
+	if (row->cpus || (seen->spec && !was_granted))
+		row->cpus_due++;
+	if (row->cpus_due > 0 || row->held.dedicated)
 		room_touch_cpus(db, row->host_id);
 	return rc < 0 ? rc : room_store_put(db, row, e);
 }
@@ -80,8 +87,8 @@ int room_observe(struct db *db, const struct room_seen *seen, struct err *e)
 	if (rc < 0 || (found && may_start))
 		return rc;
 	if (seen->has_process)
-		return put_running(db, seen, &row, e);
-	if (row.held.dedicated)
+		return put_running(db, seen, &row, found, e);
+	if (row.cpus || row.held.dedicated)
 		room_touch_cpus(db, seen->host_id);
 	return room_store_delete(db, seen->vm_id, seen->host_id, e);
 }

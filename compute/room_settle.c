@@ -25,6 +25,21 @@ int room_doubt_cpus(
 	return rc;
 }
 
+int room_doubt_host_cpus(struct db *db, const char *host_id, struct err *e)
+{
+	return room_store_make_all_cpus_due(db, host_id, e);
+}
+
+static void touch_host(void *arg, const char *host_id)
+{
+	room_touch_cpus(arg, host_id);
+}
+
+int room_forget_cpus(struct db *db, const char *vm_id, struct err *e)
+{
+	return room_store_each_pinned_host(db, vm_id, touch_host, db, e);
+}
+
 void room_moves_done(struct room_moves *moves)
 {
 	VEC_FOR_EACH (moves, move)
@@ -34,7 +49,7 @@ void room_moves_done(struct room_moves *moves)
 
 int room_note_moved(struct db *db, const char *host_id, const struct room_move *move, struct err *e)
 {
-	return room_store_clear_cpus_due(db, move->vm_id, host_id, move->cpus, e);
+	return room_store_clear_cpus_due(db, move->vm_id, host_id, move->cpus, move->cpus_due, e);
 }
 
 /* ---- what is held ---- */
@@ -62,7 +77,7 @@ static void add_owned(struct settling *s, const char *cpus)
 static void add_guest(void *arg, const struct room_row *row, bool is_ours)
 {
 	struct settling *s = arg;
-	s->has_pins = s->has_pins || row->cpus || row->cpus_due || row->held.dedicated;
+	s->has_pins = s->has_pins || row->cpus || row->cpus_due > 0 || row->held.dedicated;
 	add_owned(s, row->cpus);
 	if (!is_ours)
 		return;
@@ -78,7 +93,7 @@ static int set_cpus(
 {
 	free(row->cpus);
 	row->cpus = room_cpus_format(layout);
-	row->cpus_due = row->cpus != NULL;
+	row->cpus_due = row->cpus ? row->cpus_due + 1 : 0;
 	return room_store_set_cpus(db, row, e);
 }
 
@@ -120,11 +135,11 @@ static int settle_guest(struct db *db, const struct settling *s, const struct in
 	struct cpu_layout layout = {0};
 	struct cpu_set others = s->owned;
 	if (!room_cpus_parse(row->cpus, &layout))
-		layout.is_pinned = row->cpus_due; /* it does not float until it is told to */
+		layout.is_pinned = row->cpus_due > 0; /* it does not float until it is told to */
 	if (layout.vcpus > 0)
 		cpu_set_subtract(&others, &layout.cpus);
 	bool is_free = cpu_set_count(&layout.nodes) == 0 && cpu_set_count(&s->owned) == 0;
-	if (is_free && !row->cpus_due && row->cpus && is_everywhere(host, &layout))
+	if (is_free && row->cpus_due == 0 && row->cpus && is_everywhere(host, &layout))
 		layout.is_pinned = false;
 	cpu_layout_follow(&host->topology, &others, &layout);
 	char *cpus CLEANUP(cleanup_free) = room_cpus_format(&layout);
@@ -133,9 +148,11 @@ static int settle_guest(struct db *db, const struct settling *s, const struct in
 
 static void note_due(const struct room_row *row, struct room_moves *due)
 {
-	if (!row->cpus_due || !row->cpus || row->held.state != RESERVATION_RUNNING)
+	if (row->cpus_due == 0 || !row->cpus)
 		return;
-	struct room_move move = {.cpus = xstrdup(row->cpus)};
+	struct room_move move = {.cpus = xstrdup(row->cpus),
+	        .cpus_due = row->cpus_due,
+	        .has_process = row->held.state == RESERVATION_RUNNING};
 	uuid_text_copy(move.vm_id, row->vm_id);
 	VEC_PUSH(due, move);
 }

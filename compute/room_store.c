@@ -70,7 +70,7 @@ int room_store_get(struct db *db, const char *vm_id, const char *host_id, struct
 	ret_row->max_bytes = statement_int(s, N_HELD_COLUMNS);
 	ret_row->cpus = statement_text_copy(s, N_HELD_COLUMNS + 1);
 	ret_row->since = statement_int(s, N_HELD_COLUMNS + 2);
-	ret_row->cpus_due = statement_int(s, N_HELD_COLUMNS + 3) != 0;
+	ret_row->cpus_due = statement_int(s, N_HELD_COLUMNS + 3);
 	return 0;
 }
 
@@ -151,7 +151,7 @@ int room_store_each_on_host(struct db *db, const char *host_id,
 	while (rc >= 0 && (rc = statement_step(s, e)) == 1) {
 		struct room_row row CLEANUP(room_row_done) = {.held = read_held(s, 0)};
 		row.cpus = statement_text_copy(s, N_HELD_COLUMNS);
-		row.cpus_due = statement_int(s, N_HELD_COLUMNS + 1) != 0;
+		row.cpus_due = statement_int(s, N_HELD_COLUMNS + 1);
 		uuid_text_copy(row.vm_id, statement_text(s, N_HELD_COLUMNS + 2));
 		uuid_text_copy(row.host_id, host_id);
 		each(arg, &row, statement_int(s, N_HELD_COLUMNS + 3) != 0);
@@ -162,10 +162,16 @@ int room_store_each_on_host(struct db *db, const char *host_id,
 SQL(reservation_set_cpus, 0,
         "UPDATE reservation SET cpus = ?3, cpus_due = ?4 WHERE vm_id = ?1 AND host_id = ?2");
 SQL(reservation_make_due, 0,
-        "UPDATE reservation SET cpus_due = 1 WHERE vm_id = ?1 AND host_id = ?2 "
+        "UPDATE reservation SET cpus_due = cpus_due + 1 WHERE vm_id = ?1 AND host_id = ?2 "
         "AND (cpus IS NOT NULL OR ?3 = 0)");
+SQL(reservation_make_all_due, 0,
+        "UPDATE reservation SET cpus_due = cpus_due + 1 WHERE host_id = ? AND cpus IS NOT NULL "
+        "AND state = 'running'");
 SQL(reservation_clear_due, 0,
-        "UPDATE reservation SET cpus_due = 0 WHERE vm_id = ? AND host_id = ? AND cpus = ?");
+        "UPDATE reservation SET cpus_due = 0 WHERE vm_id = ? AND host_id = ? AND cpus = ? "
+        "AND cpus_due = ?");
+SQL(reservation_pinned_hosts, 0,
+        "SELECT host_id FROM reservation WHERE vm_id = ? AND (dedicated = 1 OR cpus IS NOT NULL)");
 
 int room_store_set_cpus(struct db *db, const struct room_row *row, struct err *e)
 {
@@ -182,11 +188,27 @@ int room_store_make_cpus_due(
 	        SQL_BINDS(SQL_TEXT(vm_id), SQL_TEXT(host_id), SQL_INT(only_pinned)), e);
 }
 
-int room_store_clear_cpus_due(
-        struct db *db, const char *vm_id, const char *host_id, const char *cpus, struct err *e)
+int room_store_make_all_cpus_due(struct db *db, const char *host_id, struct err *e)
+{
+	return db_run(db, &reservation_make_all_due, SQL_BINDS(SQL_TEXT(host_id)), e);
+}
+
+int room_store_clear_cpus_due(struct db *db, const char *vm_id, const char *host_id,
+        const char *cpus, int64_t cpus_due, struct err *e)
 {
 	return db_run(db, &reservation_clear_due,
-	        SQL_BINDS(SQL_TEXT(vm_id), SQL_TEXT(host_id), SQL_TEXT(cpus)), e);
+	        SQL_BINDS(SQL_TEXT(vm_id), SQL_TEXT(host_id), SQL_TEXT(cpus), SQL_INT(cpus_due)),
+	        e);
+}
+
+int room_store_each_pinned_host(struct db *db, const char *vm_id,
+        void (*each)(void *arg, const char *host_id), void *arg, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_query(db, &reservation_pinned_hosts, SQL_BINDS(SQL_TEXT(vm_id)), &s, e);
+	while (rc >= 0 && (rc = statement_step(s, e)) == 1)
+		each(arg, statement_text(s, 0));
+	return rc;
 }
 
 /* ---- the inventory's entries ---- */

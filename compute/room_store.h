@@ -12,9 +12,9 @@ struct room_row {
 	char vm_id[UUID_TEXT_SIZE], host_id[UUID_TEXT_SIZE];
 	struct reservation held; /* state STARTING or RUNNING */
 	int64_t max_bytes;
-	char *cpus;    /* owned; where it is pinned (room_cpus.h); NULL: nowhere */
-	bool cpus_due; /* its process may be elsewhere */
-	int64_t since; /* wall ms */
+	char *cpus;       /* owned; where it is pinned (room_cpus.h); NULL: nowhere */
+	int64_t cpus_due; /* more than 0: its process may be elsewhere; counts the reasons */
+	int64_t since;    /* wall ms */
 };
 void room_row_done(struct room_row *row);
 
@@ -41,9 +41,14 @@ int room_store_set_cpus(struct db *db, const struct room_row *row, struct err *e
 /* Its process may be elsewhere than `cpus` says; `only_pinned`: unless that is NULL. Writer. */
 int room_store_make_cpus_due(
         struct db *db, const char *vm_id, const char *host_id, bool only_pinned, struct err *e);
-/* Its process is where `cpus` says; nothing if that has changed meanwhile. Writer. */
-int room_store_clear_cpus_due(
-        struct db *db, const char *vm_id, const char *host_id, const char *cpus, struct err *e);
+/* Likewise for all that are pinned on the host and have a process. Writer. */
+int room_store_make_all_cpus_due(struct db *db, const char *host_id, struct err *e);
+/* Its process is where `cpus` says; nothing if that, or the count, has changed meanwhile. Writer. */
+int room_store_clear_cpus_due(struct db *db, const char *vm_id, const char *host_id,
+        const char *cpus, int64_t cpus_due, struct err *e);
+/* The hosts where the VM is pinned or owns CPUs. Any connection. */
+int room_store_each_pinned_host(struct db *db, const char *vm_id,
+        void (*each)(void *arg, const char *host_id), void *arg, struct err *e);
 
 /* One entry of the inventory: a VM on its home, or where else it holds something. Borrowed for the call. */
 struct room_entry {

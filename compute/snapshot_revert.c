@@ -295,8 +295,10 @@ static int power_domain(struct vm_call *call, const struct driver *driver,
 
 static int store_power(struct db *db, struct vm_call *call, struct err *e)
 {
-	return call->active_spec ? vm_store_set_active(db, call->vm_id, call->active_spec, "{}", e)
-	                         : 0;
+	if (!call->active_spec)
+		return 0;
+	int rc = vm_store_set_active(db, call->vm_id, call->active_spec, "{}", e);
+	return rc < 0 ? rc : room_doubt_cpus(db, call->vm_id, call->host_id, ROOM_DOUBT_ALL, e);
 }
 
 static void run_power(struct operation *op)

@@ -114,6 +114,8 @@ static int finish_create(struct db *db, const struct operation *op, enum operati
 	}
 	rc = vm_volumes_forget_new(db, id, NULL, e);
 	if (rc == 0)
+		rc = room_forget_cpus(db, id, e);
+	if (rc == 0)
 		rc = vm_store_delete(db, id, e);
 	return rc < 0 ? rc : vm_add_change(db, "deleted", id, operation_target_name(op), e);
 }

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "compute/balloon_store.h"
+#include "compute/room.h"
 #include "compute/snapshot.h"
 #include "compute/vm_call.h"
 #include "compute/vm_disk.h"
@@ -147,6 +148,8 @@ static int finish_delete(struct db *db, const struct operation *op, enum operati
 		             : forget_seed(db, id, e);
 	if (rc == 0)
 		rc = forget_throttle(db, id, e);
+	if (rc == 0)
+		rc = room_forget_cpus(db, id, e);
 	if (rc == 0)
 		rc = vm_store_delete(db, id, e);
 	return rc < 0 ? rc : vm_add_change(db, "deleted", id, operation_target_name(op), e);

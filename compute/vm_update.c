@@ -437,7 +437,8 @@ static int leave_to_later(
 	if (rc < 0 || !active)
 		return rc;
 	char *pending CLEANUP(cleanup_free) = vm_change_pending(active, now->spec);
-	return vm_store_set_active(db, now->id, active, pending, e);
+	rc = vm_store_set_active(db, now->id, active, pending, e);
+	return rc < 0 ? rc : room_doubt_cpus(db, now->id, now->host_id, ROOM_DOUBT_PINNED, e);
 }
 
 /* What a running guest holds after its change failed: what it held before, and what was plugged before the failure. */
@@ -537,6 +538,7 @@ static int settle(struct db *db, const struct operation *op, struct err *e)
 	struct vm_row row CLEANUP(vm_row_done) = {0};
 	struct vm_spec spec CLEANUP(vm_spec_done) = {0};
 	struct vm_spec before CLEANUP(vm_spec_done) = {0};
+	struct room_granted granted;
 	int rc = vm_store_get(db, id, &row, e);
 	if (rc == 0)
 		rc = vm_spec_load(row.spec, &spec, e);
@@ -548,6 +550,9 @@ static int settle(struct db *db, const struct operation *op, struct err *e)
 		rc = vm_volumes_mark_ready(db, op, e);
 	if (rc == 0)
 		rc = vm_volumes_own(db, vms_of(op), id, e);
+	if (rc == 0) /* a start between has taken what it starts with for all there is */
+		rc = room_change(db, vms_of(op)->config.services->room, id, row.host_id, &spec,
+		        ROOM_INSIST, &granted, e);
 	return rc < 0 ? rc : vm_volumes_drop_media(db, vms_of(op), row.host_id, &before, &spec, e);
 }
 

@@ -116,9 +116,16 @@ def test_others_leave_a_cpu_that_one_owns_and_may_come_back(real, virt):
     check_floats(virt, "any")  # though it was saved while it was confined
     check_nothing_due(real)
     virt.virsh("start", "own")  # with the CPU of its definition
-    own = check_owns(real, virt, "own")
+    (own,) = wait_until(lambda: [check_owns(real, virt, "own")], 30, "it owns a CPU when it was seen")
     for name in ("any", "near", "late"):
         check_confined(virt, name, 1 - own)
+    api.act("POST", "/vms/any/stop")
+    virt.virsh("start", "any")
+    check_confined(virt, "any", 1 - own)
+    api.act("DELETE", "/vms/own?force=true")
+    for name in ("any", "near", "late"):
+        check_floats(virt, name)
+    check_nothing_due(real)
 
 
 def test_what_was_to_be_moved_is_moved_after_a_restart(real, virt):

@@ -127,6 +127,38 @@ static void test_one_that_cannot_be_told_is_told_later(void **state)
 	assert_true(TURN_UNTIL(f->loop, nothing_is_due(bed)));
 }
 
+static void test_one_that_hangs_keeps_nobody_from_being_told(void **state)
+{
+	struct bed *bed = *state;
+	struct host_fixture *f = bed->f;
+	char hung[UUID_TEXT_SIZE];
+	fake_domain_foreign_add("h1", "hung", true, hung);
+	add_vm(bed, hung, "hung");
+	add_reservation(bed, hung, false, "NULL");
+	fake_guest_set_hung("h1", hung, true);
+	add_owner(bed);
+	assert_int_equal(writer_run(f->writer, touch_job, bed->host_id, &f->e), 0);
+	assert_true(TURN_UNTIL(f->loop, is_pinned(bed->any, "0,2")));
+	fixture_exec(f, "DELETE FROM reservation WHERE dedicated = 1");
+	assert_int_equal(writer_run(f->writer, touch_job, bed->host_id, &f->e), 0);
+	assert_true(TURN_UNTIL(f->loop, is_pinned(bed->any, "0-2")));
+	fake_guest_set_hung("h1", hung, false);
+	assert_true(TURN_UNTIL(f->loop, is_pinned(hung, "0-2")));
+}
+
+static void test_after_a_gap_all_that_are_pinned_are_told(void **state)
+{
+	struct bed *bed = *state;
+	struct host_fixture *f = bed->f;
+	add_owner(bed);
+	cpu_mover_host_up(bed->mover, bed->host_id); /* its process may be another one by now */
+	assert_true(TURN_UNTIL(f->loop, is_pinned(bed->any, "0,2")));
+	char *pins CLEANUP(cleanup_free) = NULL;
+	assert_true(TURN_UNTIL(f->loop, nothing_is_due(bed)));
+	pins = fake_guest_get_pins("h1", bed->owner, 0);
+	assert_string_equal(pins, "1");
+}
+
 static int refuse_job(struct db *db, void *arg, struct err *e)
 {
 	room_touch_cpus(db, arg);
@@ -150,6 +182,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        WITH_BED(test_a_running_vm_is_told_and_told_again_when_it_is_over),
 	        WITH_BED(test_one_that_cannot_be_told_is_told_later),
+	        WITH_BED(test_one_that_hangs_keeps_nobody_from_being_told),
+	        WITH_BED(test_after_a_gap_all_that_are_pinned_are_told),
 	        WITH_BED(test_what_was_rolled_back_moves_nobody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -248,6 +248,141 @@ static void test_one_from_a_saved_state_is_told_to_float(void **state)
 	expect_nowhere(f, ANY);
 }
 
+static void test_one_that_others_started_is_told_whatever_it_was_defined_as(void **state)
+{
+	struct host_fixture *f = *state;
+	start(f, OWNER, PINNING_DEDICATED);
+	see_running(f, ANY, PINNING_NONE);
+	settle(f);
+	assert_true(is_due(ANY));
+	expect_cpus(f, ANY, "\"cpus\":\"1-3\"");
+	stop(f, ANY);
+	stop(f, OWNER);
+	see_running(f, ANY, PINNING_NONE); /* as it was defined beside the owner, say */
+	settle(f);
+	assert_true(is_due(ANY));
+	expect_cpus(f, ANY, "\"cpus\":\"0-3\"");
+	settle_and_tell(f);
+	expect_nowhere(f, ANY);
+}
+
+static void test_what_happens_while_one_is_told_is_not_forgotten(void **state)
+{
+	struct host_fixture *f = *state;
+	enum room_doubt doubt = ROOM_DOUBT_PINNED;
+	start(f, OWNER, PINNING_DEDICATED);
+	start(f, ANY, PINNING_NONE);
+	settle(f);
+	assert_true(is_due(ANY));
+	assert_int_equal(
+	        writer_run(f->writer, doubt_job, &doubt, &f->e), 0); /* a vCPU was plugged */
+	assert_int_equal(writer_run(f->writer, note_job, NULL, &f->e), 0);
+	settle(f);
+	assert_true(is_due(ANY));
+}
+
+static void test_one_that_starts_again_keeps_its_cpus_and_its_old_process_is_told(void **state)
+{
+	struct host_fixture *f = *state;
+	start(f, OWNER, PINNING_DEDICATED);
+	start(f, NEAR, PINNING_DEDICATED);
+	expect_cpus(f, NEAR, "\"vcpus\":[2]");
+	stop(f, OWNER);
+	start(f, ANY, PINNING_NONE);
+	settle_and_tell(f);
+	struct start again = {NEAR, PINNING_DEDICATED}, other = {ANY, PINNING_NONE};
+	assert_int_equal(writer_run(f->writer, start_job, &again, &f->e), 0);
+	expect_cpus(f, NEAR, "\"vcpus\":[2]");
+	assert_int_equal(writer_run(f->writer, start_job, &other, &f->e), 0);
+	start(f, OWNER, PINNING_DEDICATED);
+	settle(f);
+	expect_cpus(f, ANY, "\"cpus\":\"1,3\"");
+	assert_true(is_due(ANY)); /* its old process may be there still */
+	VEC_FOR_EACH (&due, move)
+		if (strcmp(move->vm_id, id_of('b', ANY)) == 0)
+			assert_false(move->has_process);
+}
+
+struct pin_change {
+	int vm;
+	enum vm_pinning pinning;
+	enum room_insist insist;
+};
+
+static int change_job(struct db *db, void *arg, struct err *e)
+{
+	const struct pin_change *change = arg;
+	struct vm_spec spec = spec_of(1, 1);
+	struct room_granted granted;
+	spec.cpu.pinning = change->pinning;
+	return room_change(db, room, id_of('b', change->vm), id_of('a', 0), &spec, change->insist,
+	        &granted, e);
+}
+
+static void test_a_change_behind_a_start_owns_when_it_is_carried_out(void **state)
+{
+	struct host_fixture *f = *state;
+	struct start granted = {ANY, PINNING_NONE};
+	struct pin_change change = {ANY, PINNING_DEDICATED, ROOM_ASK};
+	assert_int_equal(writer_run(f->writer, start_job, &granted, &f->e), 0);
+	assert_int_equal(writer_run(f->writer, change_job, &change, &f->e), 0);
+	expect_cpus(f, ANY, "\"vcpus\":[0]");
+	assert_int_equal(writer_run(f->writer, run_job, &granted, &f->e), 0); /* as it was before */
+	settle(f);
+	expect_cpus(f, ANY, "\"cpus\":\"0-3\"");
+	change.insist = ROOM_INSIST;
+	assert_int_equal(writer_run(f->writer, change_job, &change, &f->e), 0);
+	expect_cpus(f, ANY, "\"vcpus\":[0]");
+	settle(f);
+	assert_true(is_due(ANY));
+	assert_int_equal(fixture_int(f, "SELECT dedicated FROM reservation"), 1);
+}
+
+static void test_an_owner_that_floats_can_be_changed(void **state)
+{
+	struct host_fixture *f = *state;
+	for (int vm = OWNER; vm <= ANY; vm++)
+		start(f, vm, PINNING_DEDICATED); /* three of four: one stays shared */
+	see_running(f, ADOPTED, PINNING_DEDICATED);
+	settle(f);
+	expect_cpus(f, ADOPTED, "\"cpus\":\"3\"");
+	expect_cpus(f, ADOPTED, "\"vcpus\":[]");
+	struct pin_change change = {ADOPTED, PINNING_DEDICATED, ROOM_ASK};
+	assert_int_equal(writer_run(f->writer, change_job, &change, &f->e), 0);
+	stop(f, OWNER);
+	assert_int_equal(writer_run(f->writer, change_job, &change, &f->e), 0);
+	expect_cpus(f, ADOPTED, "\"vcpus\":[0]");
+}
+
+static int touches;
+
+static void count_touch(void *arg, struct db *db, const char *kind, const char *object_id)
+{
+	(void)arg;
+	(void)db;
+	touches += strcmp(kind, ROOM_CPUS_CHANGED) == 0 && strcmp(object_id, id_of('a', 0)) == 0;
+}
+
+static int forget_job(struct db *db, void *arg, struct err *e)
+{
+	return room_forget_cpus(db, id_of('b', *(int *)arg), e);
+}
+
+static void test_a_deleted_owner_leaves_its_cpus_to_the_others(void **state)
+{
+	struct host_fixture *f = *state;
+	int owner = OWNER, any = ANY;
+	start(f, OWNER, PINNING_DEDICATED);
+	stop(f, OWNER);
+	start(f, ANY, PINNING_NONE);
+	start(f, OWNER, PINNING_DEDICATED);
+	change_feed_watch((struct change_watcher){.saw = count_touch});
+	assert_int_equal(writer_run(f->writer, forget_job, &any, &f->e), 0);
+	assert_int_equal(touches, 0);
+	assert_int_equal(writer_run(f->writer, forget_job, &owner, &f->e), 0);
+	assert_int_equal(touches, 1);
+}
+
 #define WITH_VMS(test) cmocka_unit_test_setup_teardown(test, setup_settle, teardown_settle)
 
 int main(void)
@@ -259,6 +394,12 @@ int main(void)
 	        WITH_VMS(test_an_owner_that_others_started_is_given_cpus),
 	        WITH_VMS(test_foreign_and_adopted_vms_stay_where_they_are),
 	        WITH_VMS(test_one_from_a_saved_state_is_told_to_float),
+	        WITH_VMS(test_one_that_others_started_is_told_whatever_it_was_defined_as),
+	        WITH_VMS(test_what_happens_while_one_is_told_is_not_forgotten),
+	        WITH_VMS(test_one_that_starts_again_keeps_its_cpus_and_its_old_process_is_told),
+	        WITH_VMS(test_a_change_behind_a_start_owns_when_it_is_carried_out),
+	        WITH_VMS(test_an_owner_that_floats_can_be_changed),
+	        WITH_VMS(test_a_deleted_owner_leaves_its_cpus_to_the_others),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
