@@ -370,6 +370,29 @@ static bool grows(const struct reservation *before, const struct reservation *no
 	       now->dedicated != before->dedicated;
 }
 
+/* A group that survives the loss of a host does so with the larger VM as well. */
+static int check_host_loss(struct room *room, const struct inventory_host *host,
+        const struct reservation *asked, const char *vm_id, struct err *e)
+{
+	const struct inventory_group *group =
+	        inventory_group(room->decide.inventory, host->group_id);
+	const struct placement_request request = {
+	        .asked = *asked, .vm_id = vm_id, .host_id = host->id, .any_state = true};
+	if (!group || group->survive_host_loss <= 0)
+		return 0;
+	place(room->decide.inventory, &request, &room->places);
+	bool is_lost = room->places.refused.len > 0 &&
+	               room->places.refused.items[0].filter == PLACEMENT_FILTER_HOST_LOSS;
+	return is_lost ? placement_check(&room->places, e) : 0;
+}
+
+static int check_growth(struct room *room, const struct inventory_host *host,
+        const struct reservation *asked, const char *vm_id, struct err *e)
+{
+	int rc = admission_admit(room->decide.inventory, host, asked, vm_id, NULL, e);
+	return rc < 0 ? rc : check_host_loss(room, host, asked, vm_id, e);
+}
+
 /* The CPUs follow. When others own them and it `may_float`, it does so until its next start. */
 static int change_cpus(struct db *db, const struct room *room, const struct inventory_host *host,
         const struct vm_spec *spec, bool may_float, struct room_row *row, struct err *e)
@@ -436,7 +459,7 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 		row.held = follow_running(&before, spec, grown_bytes);
 	}
 	if (rc == 0 && insist == ROOM_ASK && grows(&before, &row.held))
-		rc = admission_admit(room->decide.inventory, host, &row.held, vm_id, NULL, e);
+		rc = check_growth(room, host, &row.held, vm_id, e);
 	if (rc == 0 && grown_bytes > before.size_bytes) {
 		*ret_granted = waiting(room, host, &row.held, vm_id);
 		ret_granted->grows_to_bytes = grown_bytes;

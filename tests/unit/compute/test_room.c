@@ -46,15 +46,18 @@ static void test_what_no_host_could_hold_is_unprocessable(void **state)
 	assert_int_equal(writer_run(f->writer, grant_job, &grant, &f->e), ERR_UNPROCESSABLE);
 }
 
-static int rename_group(struct db *db, void *arg, struct err *e)
+static int patch_group(struct db *db, void *arg, struct err *e)
 {
-	(void)arg;
 	struct host_group_row row CLEANUP(host_group_row_done) = {0};
-	json_t *patch CLEANUP(cleanup_json) =
-	        json_pack("{s:{s:s, s:f}}", "overcommit", "mode", "ratio", "memory_ratio", 2.0);
+	json_t *patch CLEANUP(cleanup_json) = json_loads(arg, 0, NULL);
 	struct field_errors errors = {0};
 	int rc = host_group_store_get(db, HOST_GROUP_DEFAULT_ID, &row, e);
 	return rc < 0 ? rc : host_group_update(db, &row, patch, &errors, e);
+}
+
+static void set_group(struct host_fixture *f, char *patch)
+{
+	assert_int_equal(writer_run(f->writer, patch_group, patch, &f->e), 0);
 }
 
 static void test_a_changed_policy_counts_from_the_next_decision_on(void **state)
@@ -66,7 +69,8 @@ static void test_a_changed_policy_counts_from_the_next_decision_on(void **state)
 	struct grant first = {.vm = 0, .quarters = 5}, second = {.vm = 1, .quarters = 5};
 	assert_int_equal(writer_run(f->writer, grant_job, &first, &f->e), 0);
 	assert_int_equal(writer_run(f->writer, grant_job, &second, &f->e), ERR_NO_CAPACITY);
-	assert_int_equal(writer_run(f->writer, rename_group, NULL, &f->e), 0);
+	char patch[] = "{\"overcommit\":{\"mode\":\"ratio\",\"memory_ratio\":2.0}}";
+	set_group(f, patch);
 	/* The floors, by default whole sizes, are still never promised twice. */
 	assert_int_equal(writer_run(f->writer, grant_job, &second, &f->e), ERR_NO_CAPACITY);
 	assert_non_null(strstr(f->e.numbers, "memory_floor"));
@@ -125,17 +129,6 @@ static int grow_job(struct db *db, void *arg, struct err *e)
 	                        &growth, e);
 }
 
-static int set_mode_balloon(struct db *db, void *arg, struct err *e)
-{
-	(void)arg;
-	struct host_group_row row CLEANUP(host_group_row_done) = {0};
-	json_t *patch CLEANUP(cleanup_json) =
-	        json_pack("{s:{s:s}}", "overcommit", "mode", "balloon");
-	struct field_errors errors = {0};
-	int rc = host_group_store_get(db, HOST_GROUP_DEFAULT_ID, &row, e);
-	return rc < 0 ? rc : host_group_update(db, &row, patch, &errors, e);
-}
-
 static void run_two(struct host_fixture *f, int64_t host_bytes)
 {
 	add_host(f, 0, host_bytes);
@@ -167,6 +160,22 @@ static void test_a_running_guest_holds_what_it_grows_to_before_it_does(void **st
 	assert_int_equal(held_of_first(f, "min_bytes"), GIB / 4);
 }
 
+static void test_growth_leaves_room_for_the_loss_of_a_host(void **state)
+{
+	struct host_fixture *f = *state;
+	int64_t larger = GIB + 512 * MIB;
+	char survive[] = "{\"placement\":{\"survive_host_loss\":1}}";
+	char no_more[] = "{\"placement\":{\"survive_host_loss\":0}}";
+	run_two(f, 8 * GIB);
+	add_host(f, 1, 5 * GIB / 2); /* takes both as they are */
+	set_group(f, survive);
+	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), ERR_NO_CAPACITY);
+	assert_non_null(strstr(f->e.message, "h0"));
+	assert_int_equal(held_of_first(f, "size_bytes"), GIB);
+	set_group(f, no_more);
+	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), 0);
+}
+
 static void test_growth_waits_where_other_guests_have_to_give_first(void **state)
 {
 	struct host_fixture *f = *state;
@@ -175,7 +184,8 @@ static void test_growth_waits_where_other_guests_have_to_give_first(void **state
 	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), ERR_NO_CAPACITY);
 	assert_int_equal(held_of_first(f, "size_bytes"), GIB);
 	/* Now the floors allow it, but what the guests have does not. */
-	assert_int_equal(writer_run(f->writer, set_mode_balloon, NULL, &f->e), 0);
+	char patch[] = "{\"overcommit\":{\"mode\":\"balloon\"}}";
+	set_group(f, patch);
 	assert_int_equal(writer_run(f->writer, grow_job, &larger, &f->e), 0);
 	assert_true(growth.must_wait && growth.wait_bytes > 0);
 	assert_int_equal(growth.grows_to_bytes, larger);
@@ -548,6 +558,7 @@ int main(void)
 	        WITH_ROOM(test_a_changed_policy_counts_from_the_next_decision_on),
 	        WITH_ROOM(test_a_domain_started_by_others_holds_room_even_where_there_is_none),
 	        WITH_ROOM(test_a_running_guest_holds_what_it_grows_to_before_it_does),
+	        WITH_ROOM(test_growth_leaves_room_for_the_loss_of_a_host),
 	        WITH_ROOM(test_growth_waits_where_other_guests_have_to_give_first),
 	        WITH_ROOM(test_failed_growth_gives_back_what_the_guest_did_not_come_to_have),
 	        WITH_ROOM(test_a_vm_that_stays_off_goes_where_there_is_no_room_now),
