@@ -444,7 +444,7 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 		rc = find_host(room, host_id, &host, e);
 	if (rc == 0)
 		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
-	if (rc == 0 && host && insist == ROOM_ASK)
+	if (rc == 0 && host && insist != ROOM_INSIST)
 		rc = check_possible(room, host, vm_id, spec, e);
 	if (rc < 0 || !found)
 		return rc;
@@ -458,7 +458,7 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 			rc = find_growth(db, &row, spec, &grown_bytes, e);
 		row.held = follow_running(&before, spec, grown_bytes);
 	}
-	if (rc == 0 && insist == ROOM_ASK && grows(&before, &row.held))
+	if (rc == 0 && insist != ROOM_INSIST && grows(&before, &row.held))
 		rc = check_growth(room, host, &row.held, vm_id, e);
 	if (rc == 0 && grown_bytes > before.size_bytes) {
 		*ret_granted = waiting(room, host, &row.held, vm_id);

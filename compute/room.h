@@ -56,8 +56,9 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
         const struct vm_spec *spec, struct room_granted *ret_granted, struct err *e);
 
 enum room_insist {
-	ROOM_ASK,    /* growing is refused when there is no room, or has to wait for it */
-	ROOM_INSIST, /* it is a fact: only written down */
+	ROOM_ASK,           /* growing is refused when there is no room, or has to wait for it */
+	ROOM_ASK_NO_MEMORY, /* likewise, but nobody will plug memory: what it has stays */
+	ROOM_INSIST,        /* it is a fact: only written down */
 };
 /* The VM's configuration becomes `spec`: what it holds on its home follows. Of a VM that holds nothing only asks whether
  * the host could ever hold it. */

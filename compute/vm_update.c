@@ -98,6 +98,9 @@ static int change_media(struct apply *a, const char *name, struct err *e)
 static int grow_memory(struct apply *a, struct err *e)
 {
 	int64_t bytes = a->call->plan.spec.memory.size_bytes;
+	if (a->call->plan.held.held.size_bytes < bytes)
+		return err_set(e, ERR_UNSUPPORTED,
+		        "it waited for a restart already, and no room is held for it");
 	if (!a->driver->memory_grow_live)
 		return ERR_UNSUPPORTED;
 	int rc = a->driver->memory_grow_live(a->c, a->call->vm_id, bytes, e);
@@ -706,20 +709,22 @@ int vm_update(struct db *db, struct vms *vms, const struct vm_row *row, struct v
 		rc = vm_spec_check(wanted, &vms->config.rules, errors);
 	if (rc == 0)
 		rc = room_held_bytes(db, row->id, row->host_id, &held_bytes, e);
-	if (rc == 0)
-		rc = room_change(db, vms->config.services->room, row->id, row->host_id, wanted,
-		        ROOM_ASK, &granted, e);
 	if (rc < 0)
 		return rc;
 	str_replace(&wanted->name, row->name);
 	char *proposed CLEANUP(cleanup_free) = vm_spec_store(wanted);
 	bool needs_host = vm_change_needs_host(row->spec, proposed) || wanted->cloud_init.password;
-	if (!needs_host) { /* growth that waits for a restart goes on waiting */
-		rc = room_return_growth(db, row->id, row->host_id, held_bytes, e);
-		return rc < 0 || str_equal(proposed, row->spec)
-		               ? rc
+	/* Growth that waits for a restart goes on waiting. */
+	rc = room_change(db, vms->config.services->room, row->id, row->host_id, wanted,
+	        wanted->memory.size_bytes == before.memory.size_bytes ? ROOM_ASK_NO_MEMORY
+	                                                              : ROOM_ASK,
+	        &granted, e);
+	if (rc < 0)
+		return rc;
+	if (!needs_host)
+		return str_equal(proposed, row->spec)
+		               ? 0
 		               : write_spec(db, row, &before, wanted, proposed, e);
-	}
 	rc = check_adopted(row, e);
 	if (rc == 0)
 		rc = vm_check_host(request, db, row->host_id, e);

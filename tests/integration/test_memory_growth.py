@@ -114,8 +114,9 @@ def check_growth_ends_with_the_slots(api):
         assert f"{SLOTS} of its {SLOTS} slots" in why and str(256 * MIB + SLOTS * STEP) in why, why
         assert api.get("/vms/g")["pending"] == {"/memory/size_bytes": 256 * MIB + steps * STEP}
         assert held_bytes(api) == held
-    api.act("PATCH", "/vms/g", {"description": "changed while it waits"})
-    assert held_bytes(api) == held
+    for change in ({"description": "changed while it waits"}, {"cpu": {"shares": 2048}}):
+        api.act("PATCH", "/vms/g", change)
+        assert held_bytes(api) == held and api.get("/vms/g")["pending"] == {"/memory/size_bytes": 256 * MIB + steps * STEP}
     api.act("POST", "/vms/g/stop")
     api.act("POST", "/vms/g/start")
     assert api.get("/vms/g")["pending"] == {} and held_bytes(api) == held + 2 * STEP
@@ -128,6 +129,24 @@ def growing_vm():
 def test_growing_beyond_the_slots_waits_for_a_restart_and_says_why(fake):
     fake.local.act("POST", "/vms", {"name": "g", "desired_power": "running", **growing_vm()})
     check_growth_ends_with_the_slots(fake.local)
+
+
+def test_where_no_room_is_left_other_things_can_be_changed(scratch):
+    with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
+        api = daemon.local
+        add_host(api, "h1", f"fake:///{os.path.basename(scratch)}-h1?cpus=4&memory_mib=8192")
+        api.act("POST", "/vms", {"name": "g", "desired_power": "running", **growing_vm()})
+        for steps in range(1, SLOTS + 2):
+            grow(api, steps)
+        pending = {"/memory/size_bytes": 256 * MIB + (SLOTS + 1) * STEP}
+        room = api.get("/hosts/h1")["allocation"]["free_bytes"] - STEP
+        api.act("POST", "/vms", {"name": "full", "desired_power": "running", "memory": {"size_bytes": room // MIB * MIB}})
+        held = held_bytes(api)
+        for change in ({"description": "x"}, {"cpu": {"shares": 2048}}):
+            api.act("PATCH", "/vms/g", change)
+            assert held_bytes(api) == held and api.get("/vms/g")["pending"] == pending
+        answer = api.request("PATCH", "/vms/g", {"memory": {"size_bytes": 256 * MIB + (SLOTS + 2) * STEP}})
+        assert answer.json["code"] == "insufficient_capacity", answer
 
 
 @pytest.mark.long
