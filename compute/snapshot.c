@@ -162,10 +162,10 @@ static int check_pool(struct db *db, const struct volume_row *volume, struct err
 {
 	struct pool_access pool CLEANUP(pool_access_done) = {0};
 	int rc = pool_access_load(db, volume->pool_id, &pool, e);
-	if (rc < 0 || pool.kind->flags & POOL_FILES)
+	if (rc < 0 || pool_kind_makes_files(pool.kind))
 		return rc;
 	err_set(e, ERR_UNSUPPORTED,
-	        "disk %s lies in pool %s of type %s, which cannot hold the files of a snapshot",
+	        "disk %s lies in pool %s of type %s, in which no files of a snapshot can be made",
 	        volume->disk, volume->pool, pool.kind->name);
 	return err_hint(e, "move the disk to a pool of files, such as a directory, or make the "
 	                   "snapshot in the storage itself");

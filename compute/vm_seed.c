@@ -63,7 +63,7 @@ static int choose_pool(struct db *db, const struct vm_spec *spec, char **ret_poo
 		if (rc < 0)
 			return rc;
 		const struct pool_kind *kind = pool_kind_find(pool.kind);
-		if (kind && kind->flags & POOL_FILES && !(kind->flags & POOL_ADOPT_ONLY)) {
+		if (kind && pool_kind_makes_files(kind)) {
 			*ret_pool = xstrdup(pool.name);
 			return 0;
 		}

@@ -232,8 +232,7 @@ static int check_image(const struct image_row *image, struct err *e)
 
 static int check_pool(const struct pool_access *access, struct err *e)
 {
-	if ((access->kind->flags & POOL_FILES) && !(access->kind->flags & POOL_ADOPT_ONLY) &&
-	        access->kind->libvirt_type)
+	if (pool_kind_makes_files(access->kind))
 		return 0;
 	return err_set(e, ERR_UNSUPPORTED,
 	        "pool %s (%s) holds no files: no image can be copied into it", access->name,

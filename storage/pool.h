@@ -32,6 +32,8 @@ struct pool_kind {
 	const char *const *formats; /* what source.format may be, NULL-terminated; NULL: none */
 	const char *doc;
 };
+/* Whether Berth can make files in such pools: overlays, copies of images, seeds. */
+bool pool_kind_makes_files(const struct pool_kind *kind);
 enum pool_member {
 	POOL_HAS_PATH = 1 << 0,
 	POOL_HAS_HOSTS = 1 << 1,

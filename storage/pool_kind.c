@@ -101,6 +101,11 @@ const struct pool_kind *pool_kind_of(const struct pool_spec *spec)
 	return &kinds[spec->kind];
 }
 
+bool pool_kind_makes_files(const struct pool_kind *kind)
+{
+	return kind->flags & POOL_FILES && !(kind->flags & POOL_ADOPT_ONLY) && kind->libvirt_type;
+}
+
 bool pool_spec_is_shared(const struct pool_spec *spec)
 {
 	const unsigned flags = kinds[spec->kind].flags;

@@ -150,7 +150,8 @@ static int choose_format(struct clone_plan *plan, struct err *e)
 			plan->format = plan->source.layers[0].format;
 		return 0;
 	}
-	if (!holds_files || !(plan->source.pools[0]->kind->flags & POOL_FILES))
+	if (!pool_kind_makes_files(plan->pool.kind) ||
+	        !(plan->source.pools[0]->kind->flags & POOL_FILES))
 		return err_set(e, ERR_UNSUPPORTED,
 		        "linked clones need pools of files on both sides: %s is %s, %s is %s",
 		        plan->source.pools[0]->name, plan->source.pools[0]->kind->name,

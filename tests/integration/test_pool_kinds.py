@@ -248,6 +248,10 @@ def test_guest_uses_a_file_on_nfs_that_only_qemu_reaches(api, virt):
         write_and_read(agent)
         with open(nfs.export / "disk.raw", "rb") as file:
             assert any(file.read(1 << 20))
+        # Berth makes no files there, and says so before any work begins.
+        for path, body in (("snapshots", {"name": "s"}), ("snapshots?dry_run=true", {"name": "s"})):
+            refused = api.request("POST", f"/vms/g/{path}", body)
+            assert refused.status == 422 and refused.json["code"] == "unsupported", refused
         api.act("DELETE", "/vms/g?force=true")
 
 
