@@ -105,7 +105,8 @@ static const struct {
             "booked_bytes, overhead_bytes, vcpus, max_vcpus, since) VALUES ('v1', 'h1', "
             "'running', 1, 1, 1, 1, 1, 1, 1, 1);"
             "INSERT INTO vm_label VALUES ('v1', 'k', 'v');"
-            "INSERT INTO quota (id, name, spec, created_at) VALUES ('q1', 'q', '{}', 1);"},        {4, "INSERT INTO host (id, name, uri, access, host_group, accelerator, spec, state, "
+            "INSERT INTO quota (id, name, spec, created_at) VALUES ('q1', 'q', '{}', 1);"},
+        {4, "INSERT INTO host (id, name, uri, access, host_group, accelerator, spec, state, "
             "state_since, created_at) VALUES ('h1', 'h', 'test:///default', 'local',"
             " '00000000-0000-4000-8000-000000000001', 'auto', '{}', 'ok', 1, 1);"
             "INSERT INTO vm (id, name, host_id, managed, spec, desired_power, power, power_since, "
