@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from conftest import MIB, add_host, daemon_for, guest_vm, small_vm, wait_guest_ready
+from faults import points
 from lab import GuestAgent, wait_until
 
 DISK = 8 * MIB
@@ -448,12 +449,6 @@ def test_a_disk_that_grew_keeps_its_size_in_merges_and_loses_it_in_a_revert(real
 
 # ---------------------------------------------------------------- kills
 
-CREATE = [f"snapshot.create/{step}:{when}" for step in ("reserve", "files", "freeze", "switch", "thaw")
-          for when in ("before", "after")]
-REVERT = [f"snapshot.revert/{step}:{when}"
-          for step in ("plan", "files", "stop", "record", "define", "power", "clock", "clean")
-          for when in ("before", "after")]
-DELETE = [f"snapshot.delete/{step}:{when}" for step in ("mark", "memory", "merge") for when in ("before", "after")]
 SOME = ["snapshot.create/switch:before", "snapshot.create/switch:after", "snapshot.revert/record:before",
         "snapshot.revert/power:after", "snapshot.delete/merge:before", "snapshot.delete/merge:after"]
 
@@ -510,8 +505,8 @@ def check_after_kill(world, fault):
     assert len(world.files()) == 1, fault
 
 
-@pytest.mark.parametrize("faults", [SOME, *(pytest.param(part, marks=pytest.mark.long)
-                                            for part in (CREATE, REVERT, DELETE))],
+@pytest.mark.parametrize("faults", [SOME, *(pytest.param(points(f"snapshot.{verb}"), marks=pytest.mark.long)
+                                            for verb in ("create", "revert", "delete"))],
                          ids=["some", "create", "revert", "delete"])
 def test_killed_at_a_step_it_is_completed_after_the_restart(scratch, virt, faults):
     with daemon_for([virt], scratch) as daemon:
