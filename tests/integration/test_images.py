@@ -396,8 +396,9 @@ def test_full_library_is_507_and_nothing_is_left(scratch):
 # ---- fetching ----
 
 class Source(http.server.BaseHTTPRequestHandler):
-    """/disk: the file; /loop: redirects for ever; /to/ADDRESS: redirects there; /stall, /endless, /slow: never end;
-    /half: the file, but only half of it until the gate is open."""
+    """/disk: the file; /half: only half of it until the gate is open; /stall, /endless, /slow: never end;
+    /loop: redirects for ever; /to/ADDRESS: redirects to /disk there; /via/ADDRESS/PATH: to /PATH there.
+    """
     data = b""
 
     def do_GET(self):  # pylint: disable=invalid-name
@@ -409,6 +410,8 @@ class Source(http.server.BaseHTTPRequestHandler):
             self.redirect("/loop")
         elif self.path.startswith("/to/"):
             self.redirect(f"http://{self.path[4:]}/disk")
+        elif self.path.startswith("/via/"):
+            self.redirect(f"http://{self.path[5:]}")
         elif self.path == "/file":
             self.redirect("file:///etc/passwd")
         elif self.path == "/stall":
