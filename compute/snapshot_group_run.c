@@ -72,9 +72,9 @@ static int check_member(struct db *db, const json_t *member, int rc_before, stru
 		return rc;
 	if (rc_before < 0 && is_consequence(&row))
 		return ERR_UNPROCESSABLE;
-	return err_set(e, ERR_UNPROCESSABLE, "VM %s: %s", text_of(member, "vm"),
-	        row.ended_at && !str_is_empty(row.reason) ? row.reason
-	                                                  : operation_state_names[row.state]);
+	rc = operation_row_explain(&row, e);
+	err_prefix(e, "VM %s", text_of(member, "vm"));
+	return rc;
 }
 
 static int run_check(struct db *db, void *arg, struct err *e)

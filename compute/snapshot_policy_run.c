@@ -332,9 +332,7 @@ static int check_one(struct db *db, struct walk *walk, const struct vm_row *vm, 
 	if (walk->n_found == 1 || (rc < 0 && rc != ERR_NOT_FOUND))
 		return rc;
 	if (walk->made[0] && operation_store_get(db, walk->made, &made, NULL) == 0 && made.ended_at)
-		return err_set(e, ERR_UNPROCESSABLE, "%s",
-		        str_is_empty(made.reason) ? operation_state_names[made.state]
-		                                  : made.reason);
+		return operation_row_explain(&made, e);
 	return err_set(e, ERR_UNPROCESSABLE, "snapshot %s has not been taken in time", name);
 }
 

@@ -13,6 +13,8 @@
 #include "compute/vm_live.h"
 #include "compute/vm_store.h"
 #include "db/reader.h"
+#include "operation/operation_store.h"
+#include "storage/image.h"
 #include "storage/volume_operations.h"
 
 #define VOLUMES_TIMEOUT_MS 120000
@@ -66,8 +68,14 @@ static int forget_new(
         struct db *db, const struct volume_row *volume, const void *arg, struct err *e)
 {
 	const struct vm_spec *spec = arg;
+	struct layer_row top CLEANUP(layer_row_done) = {0};
 	bool is_wanted = spec && vm_volume_is_named(volume, spec);
-	return is_new(volume) && !is_wanted ? volume_forget(db, volume->id, e) : 0;
+	if (!is_new(volume) || is_wanted)
+		return 0;
+	int rc = layer_store_get(db, volume->layer_id, &top, e);
+	if (rc == 0)
+		rc = volume_forget(db, volume->id, e);
+	return rc < 0 || !top.backing_id[0] ? rc : image_copy_forget_unmade(db, top.backing_id, e);
 }
 
 int vm_volumes_forget_new(
@@ -307,13 +315,35 @@ void vm_volumes_wait(struct operation *op)
 
 /* ---- lane thread ---- */
 
-static int check_below(const struct layer_chain *chain, struct err *e)
+/* Why the copy that was waited for is not there. */
+static int explain_copy(const struct vm_call *call, const struct layer_row *copy, struct err *e)
+{
+	struct db *db;
+	size_t i;
+	json_t *id;
+	int rc = readers_get(call->readers, &db, e);
+	if (rc < 0)
+		return rc;
+	json_array_foreach(json_object_get(call->input, "wait_for"), i, id)
+	{
+		struct operation_row made CLEANUP(operation_row_done) = {0};
+		rc = operation_store_get(db, json_string_value(id), &made, NULL);
+		if (rc < 0 || !str_equal(made.queue, copy->id) || made.state == OPERATION_SUCCEEDED)
+			continue;
+		rc = operation_row_explain(&made, e);
+		err_prefix(e, "the copy of its image");
+		return rc;
+	}
+	return err_set(e, ERR_UNPROCESSABLE,
+	        "the copy of the image that it stands on is %s: see the operations of the image",
+	        copy->state);
+}
+
+static int check_below(const struct vm_call *call, const struct layer_chain *chain, struct err *e)
 {
 	if (chain->len < 2 || strcmp(chain->layers[1].state, "ready") == 0)
 		return 0;
-	return err_set(e, ERR_UNPROCESSABLE,
-	        "the copy of the image that it stands on is %s: see the operations of the image",
-	        chain->layers[1].state);
+	return explain_copy(call, &chain->layers[1], e);
 }
 
 static int create_volumes(struct vm_call *call, const struct driver *driver,
@@ -324,7 +354,7 @@ static int create_volumes(struct vm_call *call, const struct driver *driver,
 		const struct volume_row *volume = &call->plan.volumes[i];
 		if (!is_new(volume))
 			continue;
-		int rc = check_below(&call->plan.chains[i], e);
+		int rc = check_below(call, &call->plan.chains[i], e);
 		if (rc == 0)
 			rc = layer_chain_create_top(
 			        &call->plan.chains[i], /* preallocate= */ false, driver, c, e);

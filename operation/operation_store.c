@@ -8,6 +8,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/problem.h"
+#include "base/str.h"
 
 #define COLUMNS                                                                                    \
 	"id, kind, target_kind, target_id, target_name, host_id, queue, seq, state, step, "        \
@@ -48,6 +50,21 @@ void operation_row_done(struct operation_row *row)
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		free(texts[i]);
 	*row = (struct operation_row){0};
+}
+
+int operation_row_explain(const struct operation_row *row, struct err *e)
+{
+	struct err why;
+	if (!row->error || !problem_from_json(row->error, &why))
+		return err_set(e, ERR_UNPROCESSABLE, "%s",
+		        str_is_empty(row->reason) ? operation_state_names[row->state]
+		                                  : row->reason);
+	if (why.code != ERR_DISK_FULL)
+		why.code = ERR_UNPROCESSABLE;
+	why.pointer[0] = '\0'; /* into another request's body */
+	if (e)
+		*e = why;
+	return why.code;
 }
 
 static enum operation_state state_from_name(const char *name)

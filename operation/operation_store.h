@@ -18,6 +18,8 @@ struct operation_row {
 	int percent;
 };
 void operation_row_done(struct operation_row *row);
+/* Why it did not succeed, for an operation that needed it: ERR_DISK_FULL stays that, else ERR_UNPROCESSABLE. */
+int operation_row_explain(const struct operation_row *row, struct err *e);
 
 /* A row's next state. All texts borrowed for the call. */
 struct operation_update {

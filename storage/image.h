@@ -108,6 +108,8 @@ int image_import_start(struct db *db, struct operation_engine *engine, const str
 int image_copy_start(struct db *db, struct operation_engine *engine, const struct image_row *image,
         const char *pool_id, const char *host_id, const struct operation_asked *asked,
         char ret_operation[UUID_TEXT_SIZE], char ret_layer_id[UUID_TEXT_SIZE], struct err *e);
+/* After something that stood on layer_id has gone: if that is a copy which nobody makes or waits for, its row goes, too. */
+int image_copy_forget_unmade(struct db *db, const char *layer_id, struct err *e);
 
 /* image.import, image.delete, image.copy; their context is struct operation_services with `images`. */
 void image_register_kinds(struct operation_engine *engine);

@@ -198,6 +198,13 @@ static const struct operation_step steps[] = {
         {.name = "upload", .run = run_upload},
 };
 
+static int forget_unless_needed(struct db *db, const char *layer_id, struct err *e)
+{
+	struct layer_list children CLEANUP(layer_list_done) = {0};
+	int rc = layer_store_children(db, layer_id, &children, e);
+	return rc < 0 || children.len > 0 ? rc : layer_forget(db, layer_id, e);
+}
+
 static int finish(struct db *db, const struct operation *op, enum operation_state outcome,
         const struct err *error, struct err *e)
 {
@@ -205,11 +212,8 @@ static int finish(struct db *db, const struct operation *op, enum operation_stat
 	(void)error;
 	if (outcome == OPERATION_SUCCEEDED)
 		return layer_mark_ready(db, layer_id, e);
-	/* Whoever waits for it may stand on it already, until its own operation ends: then the row stays, and the
-	 * next who wants the copy makes it. */
-	struct layer_list children CLEANUP(layer_list_done) = {0};
-	int rc = layer_store_children(db, layer_id, &children, e);
-	return rc < 0 || children.len > 0 ? rc : layer_forget(db, layer_id, e);
+	/* Whoever waits for it may stand on it already, until its own operation ends: then the row stays for so long. */
+	return forget_unless_needed(db, layer_id, e);
 }
 
 const struct operation_kind image_copy_kind = {
@@ -323,4 +327,15 @@ int image_copy_start(struct db *db, struct operation_engine *engine, const struc
 	if (is_ready || ret_operation[0])
 		return 0;
 	return start_copy(db, engine, image, host_id, layer_id, asked, ret_operation, e);
+}
+
+int image_copy_forget_unmade(struct db *db, const char *layer_id, struct err *e)
+{
+	struct layer_row layer CLEANUP(layer_row_done) = {0};
+	char busy[UUID_TEXT_SIZE], kind[64];
+	int rc = layer_store_get(db, layer_id, &layer, e);
+	if (rc < 0 || !layer.image_id[0] || !str_equal(layer.state, "creating"))
+		return rc;
+	rc = operation_find_busy(db, layer_id, busy, kind, e);
+	return rc < 0 || busy[0] ? rc : forget_unless_needed(db, layer_id, e);
 }

@@ -90,15 +90,19 @@ class Client:
 
 
 class Berthd:
-    """The daemon. stop() checks that it ends by itself and that no sanitizer complained."""
+    """The daemon. stop() checks that it ends by itself and that no sanitizer complained.
 
-    def __init__(self, directory, *arguments, binary=BINARY):
+    before: words of a command that becomes the daemon, such as nsenter's.
+    """
+
+    def __init__(self, directory, *arguments, binary=BINARY, before=()):
         self.directory = str(directory)
         self.state_dir = os.path.join(self.directory, "state")
         self.socket = os.path.join(self.directory, "api.sock")
         self.log_path = os.path.join(self.directory, "berthd.log")
         self.arguments = list(arguments)
         self.binary = binary
+        self.before = before
         self.process = None
         self.port = None
 
@@ -111,7 +115,7 @@ class Berthd:
                            UBSAN_OPTIONS="print_stacktrace=1")
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, "--config", "/dev/null", "--state-dir", self.state_dir, "--socket", self.socket,
+                [*self.before, self.binary, "--config", "/dev/null", "--state-dir", self.state_dir, "--socket", self.socket,
                  "--listen", "127.0.0.1:0", "--set", "log_level=debug", *self.arguments, *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
         while True:

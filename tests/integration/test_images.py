@@ -2,6 +2,7 @@
 """Images: what is refused before any tool sees it, imports of every format, uploads that break, fetching, crashes."""
 import base64
 import hashlib
+import http.client
 import http.server
 import json
 import os
@@ -20,6 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import make_hostile_images as hostile_images  # noqa: E402  pylint: disable=wrong-import-position
 from berth import Berthd  # noqa: E402  pylint: disable=wrong-import-position
 from conftest import MIB, add_host  # noqa: E402  pylint: disable=wrong-import-position
+from faults import MOMENTS, step_names  # noqa: E402  pylint: disable=wrong-import-position
 from lab import wait_until  # noqa: E402  pylint: disable=wrong-import-position
 
 CANARY = "canary-" + "7f3a91c05e" * 4
@@ -394,16 +396,22 @@ def test_full_library_is_507_and_nothing_is_left(scratch):
 # ---- fetching ----
 
 class Source(http.server.BaseHTTPRequestHandler):
-    """/disk: the file; /loop: redirects for ever; /to/ADDRESS: redirects there; /stall, /endless, /slow: never end."""
+    """/disk: the file; /half: only half of it until the gate is open; /stall, /endless, /slow: never end;
+    /loop: redirects for ever; /to/ADDRESS: redirects to /disk there; /via/ADDRESS/PATH: to /PATH there.
+    """
     data = b""
 
     def do_GET(self):  # pylint: disable=invalid-name
         if self.path == "/disk":
             self.answer(200, self.data)
+        elif self.path == "/half":
+            self.answer_by_halves()
         elif self.path == "/loop":
             self.redirect("/loop")
         elif self.path.startswith("/to/"):
             self.redirect(f"http://{self.path[4:]}/disk")
+        elif self.path.startswith("/via/"):
+            self.redirect(f"http://{self.path[5:]}")
         elif self.path == "/file":
             self.redirect("file:///etc/passwd")
         elif self.path == "/stall":
@@ -424,9 +432,22 @@ class Source(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(404, b"")
 
-    def answer(self, status, data):
+    def answer_by_halves(self):
+        middle = len(self.data) // 2
+        if self.server.data_is_gone:
+            self.answer(404, b"")
+            return
+        self.answer(200, self.data[:middle], len(self.data))
+        self.wfile.flush()
+        self.server.gate.wait(30)
+        try:
+            self.wfile.write(self.data[middle:])
+        except OSError:
+            pass  # who asked for it is gone
+
+    def answer(self, status, data, length=None):
         self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(length or len(data)))
         self.end_headers()
         self.wfile.write(data)
 
@@ -452,6 +473,8 @@ def source(scratch):
     Source.data = content(path)
     server = Server(("127.0.0.1", 0), Source)
     server.stop = threading.Event()
+    server.gate = threading.Event()
+    server.data_is_gone = False
     server.raw = raw
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -583,33 +606,64 @@ def test_private_addresses_are_not_fetched_from(scratch, source):
 
 # ---- crashes ----
 
-STEPS = ("fetch", "verify", "inspect", "convert", "store")
+def by_upload(running, source):
+    create(running, "disk", format="raw")
+    upload(running, "disk", content(source.raw), wait=0)
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_kill_at_each_step_of_an_import_ends_whole(scratch, step):
-    raw = make_disk(scratch, 4 * MIB)
-    for moment in ("before", "after"):
+def by_url(running, source):
+    running.local.request("POST", "/images", {"name": "disk", "url": f"http://127.0.0.1:{source.server_port}/disk"})
+
+
+@pytest.mark.parametrize("bring", [by_upload, pytest.param(by_url, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", step_names("image.import"))
+def test_kill_at_each_step_of_an_import_ends_whole(scratch, source, step, bring):
+    for moment in MOMENTS:
         directory = os.path.join(scratch, moment)
-        running = daemon(directory)
+        running = daemon(directory, "--set", "images.allow_private_networks=true")
         os.environ["BERTH_FAULT"] = f"image.import/{step}:{moment}"
         try:
             running.start()
         finally:
             del os.environ["BERTH_FAULT"]
-        create(running, "disk", format="raw")
         try:
-            upload(running, "disk", content(raw), wait=0)
-        except OSError:
+            bring(running, source)
+        except (OSError, http.client.HTTPException):
             pass
         running.process.wait(30)
         running.start()
         wait_until(lambda: running.local.get("/images/disk")["state"] != "importing", 30, "the import ended")
-        image = running.local.get("/images/disk")
-        assert image["state"] == "ready", image
-        compare(running, image, raw)
-        assert files(running) == [f"library/{image['id']}.qcow2"]
+        check_imported(running, source)
         running.stop()
+
+
+def check_imported(running, source):
+    image = running.local.get("/images/disk")
+    assert image["state"] == "ready", image
+    compare(running, image, source.raw)
+    assert files(running) == [f"library/{image['id']}.qcow2"]
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_kill_while_an_image_is_fetched_it_is_fetched_anew_or_given_up(scratch, source, is_gone):
+    running = daemon(scratch, "--set", "images.allow_private_networks=true").start()
+    body = {"name": "disk", "url": f"http://127.0.0.1:{source.server_port}/half",
+            "digest": "sha256:" + hashlib.sha256(Source.data).hexdigest()}
+    operation = running.local.ok("POST", "/images", body).json
+    wait_until(lambda: [os.path.getsize(os.path.join(library(running), name)) for name in files(running)]
+               == [len(Source.data) // 2], 20, "half of it is there")
+    running.kill()
+    source.data_is_gone = is_gone
+    source.gate.set()
+    running.start()
+    ended = running.local.operation(operation["id"], wait=60)
+    if is_gone:
+        assert ended["state"] == "failed" and "404" in ended["error"]["detail"], ended
+        assert running.local.get("/images/disk")["state"] == "failed" and files(running) == []
+    else:
+        assert ended["state"] == "succeeded", ended
+        check_imported(running, source)
+    running.stop()
 
 
 def test_kill_in_the_undo_of_an_import_leaves_nothing(scratch):
@@ -669,14 +723,14 @@ def test_vms_share_one_copy_that_is_the_librarys_file(real, virt, scratch):
     assert pool_files(virt) == {} and files(real) == []
 
 
-@pytest.mark.parametrize("step", ("volume", "upload"))
+@pytest.mark.parametrize("step", step_names("image.copy"))
 def test_kill_at_each_step_of_a_copy_ends_whole(virt, scratch, step):
     from conftest import daemon_for  # pylint: disable=import-outside-toplevel
     raw = make_disk(scratch, 4 * MIB)
     with daemon_for([virt], scratch) as running:
         add_host(running.local, "h1", virt.uri)
         import_file(running, "base", raw, format="raw")
-        for number, moment in enumerate(("before", "after")):
+        for number, moment in enumerate(MOMENTS):
             running.stop()
             os.environ["BERTH_FAULT"] = f"image.copy/{step}:{moment}"
             try:

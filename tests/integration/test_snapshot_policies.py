@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshot policies on a fake host: what they take, keep and delete, and what they leave alone."""
+import os
 import re
 
-from conftest import MIB, small_vm
+import pytest
+
+from berth import Berthd
+from conftest import MIB, add_host, daemon_for, small_vm
+from disks import rows
 from lab import wait_until
+from test_snapshots import World
 
 
 def make_vm(api, name, **more):
@@ -93,6 +99,78 @@ def test_a_vm_that_fails_harms_no_other_and_is_named(fake):
     assert list(operation["result"]["failed"]) == ["a"] and "suspended" in operation["result"]["failed"]["a"]
     assert len(names(api, "b")) == 1
     assert "suspended" in api.get("/snapshot-policies/nightly")["last_result"]["failed"]["a"]
+
+
+# ---- chains that are full ----
+
+LAYER = "SELECT layer_id FROM volume WHERE disk = ?"
+SNAPSHOT_LAYER = "SELECT layer_id FROM snapshot_disk JOIN snapshot ON snapshot.id = snapshot_id WHERE snapshot.name = ?"
+
+
+@pytest.fixture(name="short")
+def fixture_short(scratch):
+    """A daemon with a fake host, whose chains hold two snapshots."""
+    with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true", "--set", "storage.max_chain_depth=3") as daemon:
+        add_host(daemon.local, "h1", f"fake:///{os.path.basename(scratch)}-h1?cpus=16&memory_mib=65536")
+        yield daemon
+
+
+def test_a_full_chain_gives_up_the_policys_oldest_and_goes_on(short):
+    api = short.local
+    make_vm(api, "a")
+    policy(api, selector={"vms": ["a"]}, keep=10)
+    taken = []
+    for turn in range(5):
+        (written,), = rows(short, LAYER, "data")
+        result = run(api)["result"]
+        assert (result["snapshots"], result["deleted"], result["failed"]) == (1, 1 if turn > 1 else 0, {}), (turn, result)
+        taken.append(names(api, "a")[-1])
+        assert names(api, "a") == taken[-2:] and len(set(taken)) == turn + 1
+        # What the guest had written until now is what the newest shows, and it goes on above it.
+        assert rows(short, SNAPSHOT_LAYER, taken[-1]) == [(written,)]
+        assert rows(short, "SELECT backing_id FROM layer WHERE id = (SELECT layer_id FROM volume)") == [(written,)]
+        assert len(rows(short, "SELECT id FROM layer")) == min(turn + 2, 3)
+        next_second(api, "a")
+    # It starts only if the files' headers say what is recorded.
+    api.act("POST", "/vms/a/stop")
+    api.act("POST", "/vms/a/start")
+
+
+def test_a_chain_that_others_filled_is_left_alone_and_said(short):
+    api = short.local
+    make_vm(api, "a")
+    for name in ("one", "two"):
+        api.act("POST", "/vms/a/snapshots", {"name": name})
+    policy(api, selector={"vms": ["a"]})
+    ended = api.operation(api.ok("POST", "/snapshot-policies/nightly/run").json["id"])
+    assert ended["state"] == "failed", ended
+    reason = api.get("/snapshot-policies/nightly")["last_result"]["failed"]["a"]
+    assert "chain" in reason and "3" in reason, reason
+    assert names(api, "a") == ["one", "two"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_policy_at_the_limit_keeps_what_the_guest_has_written(scratch, virt, memory):
+    with daemon_for([virt], scratch, "--set", "storage.max_chain_depth=3") as daemon:
+        add_host(daemon.local, "h1", virt.uri)
+        world = World(daemon, virt)
+        policy(world.api, selector={"vms": ["g"]}, keep=10, memory=memory)
+        contents = {}
+        for turn in range(4):
+            world.write(turn)
+            content = world.hash()
+            assert run(world.api)["result"]["snapshots"] == 1
+            contents[names(world.api, "g")[-1]] = content
+            world.write(turn)
+            content = world.hash()
+            world.check()
+            next_second(world.api, "g")
+        left = names(world.api, "g")
+        assert len(left) == 2 and world.hash() == content
+        for name in left:
+            world.revert(name)
+            assert world.hash() == contents[name]
 
 
 def test_expired_snapshots_go_and_others_stay(fake):

@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from conftest import MIB, add_host, daemon_for, guest_vm, wait_guest_ready
+from faults import points
 from lab import GuestAgent, wait_until
 
 VOLUMES = "/pools/default/volumes"
@@ -331,10 +332,10 @@ def test_full_pool_is_told_and_leaves_nothing_half_made(real, virt):
 
 # ---- kill -9 ----
 
-STEPS = {"clone": ["check", "file", "carrier", "copy", "release", "grow"], "resize": ["grow", "release"]}
-FAULTS = [(verb, f"volume.{verb}/{step}:{point}")
-          for verb, steps in STEPS.items() for step in steps for point in ("before", "after")]
-QUICK = {"volume.clone/file:after", "volume.clone/copy:before", "volume.clone/copy:after", "volume.resize/grow:after"}
+WORK = {"clone": ("clone", {"name": "copy"}), "linked": ("clone", {"name": "copy", "mode": "linked"}), "resize": ("resize", {})}
+FAULTS = [(work, fault) for work, (verb, _) in WORK.items() for fault in points(f"volume.{verb}")]
+QUICK = {("clone", "volume.clone/file:after"), ("clone", "volume.clone/copy:before"), ("clone", "volume.clone/copy:after"),
+         ("resize", "volume.resize/grow:after")}
 
 
 def die_in(daemon, fault, path, body):
@@ -355,25 +356,23 @@ def die_in(daemon, fault, path, body):
             return None
 
 
-@pytest.mark.parametrize("verb,fault", [pytest.param(*f, id=f[1], marks=() if f[1] in QUICK else pytest.mark.long)
-                                        for f in FAULTS])
-def test_killed_at_each_step_the_work_is_finished_afterwards(scratch, virt, verb, fault):
+@pytest.mark.parametrize("work,fault", [pytest.param(*f, marks=() if f in QUICK else pytest.mark.long) for f in FAULTS])
+def test_killed_at_each_step_the_work_is_finished_afterwards(scratch, virt, work, fault):
+    verb, more = WORK[work]
     daemon = daemon_for([virt], scratch).start()
     add_host(daemon.local, "h1", virt.uri)
     source = make(daemon.local, "source")
     write(source, (0x11, 0, "4M"), (0x22, "60M", "4M"))
     daemon.stop()
-    body = {"size_bytes": 96 * MIB}
-    if verb == "clone":
-        body.update(name="copy")
-    operation = die_in(daemon, fault, f"{VOLUMES}/source/{verb}", body)
+    operation = die_in(daemon, fault, f"{VOLUMES}/source/{verb}", {"size_bytes": 96 * MIB, **more})
     daemon.start()
     api = daemon.local
     wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     if operation:
         assert api.operation(operation)["state"] == "succeeded"
     check_no_orphans(api, virt)
-    made = api.get(f"{VOLUMES}/{'copy' if verb == 'clone' else 'source'}")
+    made = api.get(f"{VOLUMES}/{more.get('name', 'source')}")
+    assert len(made["chain"]) == (2 if work == "linked" else 1)
     assert made["size_bytes"] == image_info(path_of(made), "qcow2")["virtual-size"] == 96 * MIB
     for volume in (made, source):
         tool("qemu-img", "check", "-q", "-f", "qcow2", path_of(volume))
@@ -406,8 +405,7 @@ def test_killed_while_undoing_it_is_undone_afterwards(scratch, virt, fault):
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["raw", "qcow2"])
-@pytest.mark.parametrize("fault", ["volume.wipe/make:before", "volume.wipe/make:after", "volume.wipe/wipe:before",
-                                   "volume.wipe/wipe:after"])
+@pytest.mark.parametrize("fault", points("volume.wipe"))
 def test_killed_while_wiping_it_is_wiped_afterwards(scratch, virt, kind, fault):
     daemon = daemon_for([virt], scratch).start()
     add_host(daemon.local, "h1", virt.uri)

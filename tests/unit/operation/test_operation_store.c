@@ -96,6 +96,31 @@ static void test_ended_row_is_never_changed(void **state)
 	world_assert_state(w, id, OPERATION_SUCCEEDED);
 }
 
+static void test_failure_is_explained_to_what_needed_it(void **state)
+{
+	(void)state;
+	char full[] = "{\"code\":\"disk_full\",\"detail\":\"pool p is full\"}";
+	char down[] = "{\"code\":\"host_down\",\"detail\":\"host h is down\"}";
+	char reason[] = "it waits";
+	const struct {
+		struct operation_row row;
+		int code;
+		const char *message;
+	} cases[] = {
+	        {{.error = full, .reason = reason}, ERR_DISK_FULL, "pool p is full"},
+	        {{.error = down, .reason = reason}, ERR_UNPROCESSABLE, "host h is down"},
+	        {{.reason = reason}, ERR_UNPROCESSABLE, "it waits"},
+	        {{.state = OPERATION_CANCELLED}, ERR_UNPROCESSABLE, "cancelled"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct err e = {0};
+		assert_int_equal(operation_row_explain(&cases[i].row, &e), cases[i].code);
+		assert_int_equal(e.code, cases[i].code);
+		assert_string_equal(e.message, cases[i].message);
+		assert_int_equal(operation_row_explain(&cases[i].row, NULL), cases[i].code);
+	}
+}
+
 static int add_target(void *arg, const struct operation_row *row, struct err *e)
 {
 	(void)e;
@@ -315,6 +340,7 @@ int main(void)
 	        TEST(test_row_is_read_back),
 	        TEST(test_unknown_id_is_not_found),
 	        TEST(test_ended_row_is_never_changed),
+	        cmocka_unit_test(test_failure_is_explained_to_what_needed_it),
 	        TEST(test_list_takes_a_filter_an_order_and_a_limit),
 	        TEST(test_prune_forgets_only_what_ended_before),
 	        TEST(test_answer_of_a_success),

@@ -143,6 +143,46 @@ static void test_failed_copy_leaves_neither_row_nor_file(void **state)
 	assert_ends(c, "succeeded");
 }
 
+static void stand_on_copy(struct copy_fixture *c)
+{
+	char *sql CLEANUP(cleanup_free) = str_format(
+	        "INSERT INTO layer (id, pool_id, host_id, file, format, size_bytes, backing_id, "
+	        "state, created_at) VALUES ('l2', '%s', '%s', 'l2.qcow2', 'qcow2', 1, '%s', "
+	        "'ready', 1)",
+	        c->pool_id, c->host_id, c->layer);
+	fixture_exec(c->base, sql);
+}
+
+static int forget_job(struct db *db, void *arg, struct err *e)
+{
+	const struct copy_fixture *c = arg;
+	return image_copy_forget_unmade(db, c->layer, e);
+}
+
+static int64_t count_after_forgetting(struct copy_fixture *c)
+{
+	assert_int_equal(writer_run(c->base->writer, forget_job, c, &c->base->e), 0);
+	return fixture_int(c->base, "SELECT count(*) FROM layer");
+}
+
+static void test_failed_copy_goes_with_the_last_that_stood_on_it(void **state)
+{
+	struct copy_fixture *c = *state;
+	const struct fake_behaviour full = {.error_code = ERR_DISK_FULL};
+	fake_script_set("h1", "volume_upload_block", NULL, &full);
+	assert_int_equal(start(c), 0);
+	assert_int_equal(count_after_forgetting(c), 1); /* it is being made */
+	stand_on_copy(c);
+	assert_ends(c, "failed");
+	assert_int_equal(count_after_forgetting(c), 2);
+	fixture_exec(c->base, "DELETE FROM layer WHERE id = 'l2'");
+	assert_int_equal(count_after_forgetting(c), 0);
+	fake_script_clear("h1");
+	assert_int_equal(start(c), 0);
+	assert_ends(c, "succeeded");
+	assert_int_equal(count_after_forgetting(c), 1); /* it is there */
+}
+
 static void test_missing_library_file_fails_the_copy(void **state)
 {
 	struct copy_fixture *c = *state;
@@ -182,12 +222,7 @@ static void test_image_that_volumes_stand_on_is_not_deleted(void **state)
 	struct copy_fixture *c = *state;
 	assert_int_equal(start(c), 0);
 	assert_ends(c, "succeeded");
-	char *sql CLEANUP(cleanup_free) = str_format(
-	        "INSERT INTO layer (id, pool_id, host_id, file, format, size_bytes, backing_id, "
-	        "state, created_at) VALUES ('l2', '%s', '%s', 'l2.qcow2', 'qcow2', 1, '%s', "
-	        "'ready', 1)",
-	        c->pool_id, c->host_id, c->layer);
-	fixture_exec(c->base, sql);
+	stand_on_copy(c);
 	assert_int_equal(writer_run(c->base->writer, delete_job, c, &c->base->e), ERR_IN_USE);
 	assert_non_null(strstr(c->base->e.message, "l2.qcow2"));
 	assert_true(fixture_is(c->base, "SELECT state FROM image", "ready"));
@@ -200,6 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        TEST(test_copy_is_made_once_and_then_there),
 	        TEST(test_failed_copy_leaves_neither_row_nor_file),
+	        TEST(test_failed_copy_goes_with_the_last_that_stood_on_it),
 	        TEST(test_missing_library_file_fails_the_copy),
 	        TEST(test_image_that_is_not_ready_is_not_copied),
 	        TEST(test_image_is_deleted_with_its_copies_and_file),
