@@ -202,6 +202,38 @@ def test_cpu_reservations_are_never_overcommitted(fleet):
     api.act("POST", "/vms", running("v3", 0.5, host="h1", cpu={"count": 8}))
 
 
+def test_nothing_starts_that_the_other_host_could_not_take(scratch):
+    with Berthd(scratch, "--no-local-host", "--set", "hosts.allow_fake=true") as daemon:
+        api = daemon.local
+        for name in ["h1", "h2"]:
+            add_host(api, name, uri(scratch, name))
+        api.ok("PATCH", "/host-groups/default", {"placement": {"survive_host_loss": 1}})
+        api.act("POST", "/vms", running("a", 5, host="h1"))
+        # h2 has room for it, but not for a as well.
+        wanted = 4 * GIB + overhead(1, 4 * GIB)
+        numbers = {"lost_host": "h1", "bound": "memory_size", "needed": 5 * GIB + overhead(1, 5 * GIB),
+                   "free": 8 * GIB - wanted}
+        places = api.ok("POST", "/placements", vm("b", 4)).json
+        reasons = {r["host"]: (r["filter"], r["numbers"]) for r in places["refused"]}
+        assert not places["ranking"] and reasons["h1"][0] == "capacity" and reasons["h2"] == ("host_loss", numbers), places
+        problem = refused(api, "POST", "/vms", running("b", 4))
+        assert problem["numbers"] == {"hosts": 2, "capacity": 1, "host_loss": 1}, problem
+        problem = refused(api, "POST", "/vms", running("b", 4, host="h2"))
+        assert problem["numbers"] == {"filter": "host_loss", **numbers} and 'if host "h1" were lost' in problem["detail"], problem
+
+        api.act("POST", "/vms", vm("b", 4, host="h2"))  # while it is off it needs no room
+        problem = refused(api, "POST", "/vms/b/start")
+        assert problem["numbers"] == {"filter": "host_loss", **numbers}, problem
+        assert api.get("/vms/b")["desired_power"] == "stopped" and held(api, "h2")["held_vms"] == 0
+        api.act("POST", "/vms", running("c", 2.5, host="h2"))
+        assert api.get("/capacity")["groups"][0]["survives_host_loss"]
+        api.act("POST", "/vms/c/stop")
+        wait_until(lambda: held(api, "h2")["held_vms"] == 0, 20, "c is off")
+        api.ok("PATCH", "/host-groups/default", {"placement": {"survive_host_loss": 0}})
+        api.act("POST", "/vms/b/start")
+        assert not api.get("/capacity")["groups"][0]["survives_host_loss"]
+
+
 def test_pinning_of_a_running_vm_changes_live(fleet):
     api = fleet.local
     api.act("POST", "/vms", running("a", 0.5, host="h1", cpu={"count": 4}))
