@@ -2,6 +2,8 @@
 /* The balloon controller: how memory moves, around guests and hosts that do not answer, and is put back. */
 #include "tests/unit/compute/balloon_bed.h"
 
+#include "compute/vm_jobs.h"
+
 /* ---- memory moves ---- */
 
 static int64_t sum_current(struct bed *bed)
@@ -153,6 +155,101 @@ static void test_failed_call_is_made_again(void **state)
 	start_controller(bed);
 	cycles(bed, 15);
 	assert_true(sum_current(bed) <= USABLE);
+}
+
+/* ---- guests that are worked on ---- */
+
+static struct operation *under_way;
+
+static void stay_under_way(struct operation *op)
+{
+	under_way = op;
+}
+
+static const struct operation_step endless[] = {{.name = "work", .run = stay_under_way}};
+#define WORK(text, job_name)                                                                       \
+	{                                                                                          \
+		.name = text, .steps = endless, .n_steps = 1, VM_JOB(job_name)                     \
+	}
+static const struct operation_kind holding[] = {WORK("test.suspend", SUSPEND),
+        WORK("test.snapshot", SNAPSHOT), WORK("test.revert", REVERT), WORK("test.migrate", MIGRATE),
+        WORK("test.backup", BACKUP)};
+/* Hours, perhaps, and it is all the same to them what memory the guest has. */
+static const struct operation_kind not_holding[] = {
+        WORK("test.block", BLOCK), WORK("test.merge", MERGE)};
+
+struct work {
+	struct bed *bed;
+	const struct operation_kind *kind;
+};
+
+static int create_work(struct db *db, void *arg, struct err *e)
+{
+	const struct work *work = arg;
+	const struct operation_request request = {.kind = work->kind->name,
+	        .target_kind = "vm",
+	        .target_id = work->bed->vm_ids[0],
+	        .target_name = "vm0",
+	        .host_id = work->bed->host_id,
+	        .requested_by = "test"};
+	char id[UUID_TEXT_SIZE];
+	return operation_create(db, work->bed->f->engine, &request, id, e);
+}
+
+static void begin_work(struct bed *bed, const struct operation_kind *kind)
+{
+	struct work work = {.bed = bed, .kind = kind};
+	under_way = NULL;
+	operation_engine_register(bed->f->engine, kind);
+	assert_int_equal(writer_run(bed->f->writer, create_work, &work, &bed->f->e), 0);
+	assert_true(TURN_UNTIL(bed->f->loop, under_way));
+}
+
+static void end_work(struct bed *bed)
+{
+	operation_step_done(under_way, 0, NULL);
+	assert_true(TURN_UNTIL(
+	        bed->f->loop, operation_engine_jobs(bed->f->engine, bed->vm_ids[0]) == 0));
+}
+
+/* All four are to give. */
+static void check_worked_on(struct bed *bed, const struct operation_kind *kind, bool is_held)
+{
+	start_controller(bed);
+	begin_work(bed, kind);
+	cycles(bed, 10);
+	assert_true(sum_current(bed) <= USABLE);
+	assert_int_equal(shown(bed, 0)->state == BALLOON_VM_HELD, is_held);
+	assert_int_equal(current_mib(bed, 0) == SIZE, is_held);
+	assert_int_equal(shown(bed, 0)->target_bytes == SIZE * MIB, is_held);
+	end_work(bed);
+	set_used(bed, 1, 460);
+	set_used(bed, 2, 460);
+	cycles(bed, 10);
+	assert_int_equal(shown(bed, 0)->state, BALLOON_VM_ACTIVE);
+	assert_true(current_mib(bed, 0) < SIZE);
+}
+
+static void check_each_work(const struct operation_kind *kinds, size_t n, bool is_held)
+{
+	for (size_t i = 0; i < n; i++) {
+		void *bed;
+		setup(&bed);
+		check_worked_on(bed, &kinds[i], is_held);
+		teardown(&bed);
+	}
+}
+
+static void test_guest_that_is_saved_or_copied_is_told_nothing_meanwhile(void **state)
+{
+	(void)state;
+	check_each_work(holding, ARRAY_LEN(holding), /* is_held= */ true);
+}
+
+static void test_guest_whose_disks_are_worked_on_gives_all_the_same(void **state)
+{
+	(void)state;
+	check_each_work(not_holding, ARRAY_LEN(not_holding), /* is_held= */ false);
 }
 
 /* ---- switched off ---- */
@@ -338,6 +435,8 @@ int main(void)
 	        IN_BED(test_hung_guest_delays_nobody),
 	        IN_BED(test_hung_host_delays_no_other),
 	        IN_BED(test_failed_call_is_made_again),
+	        cmocka_unit_test(test_guest_that_is_saved_or_copied_is_told_nothing_meanwhile),
+	        cmocka_unit_test(test_guest_whose_disks_are_worked_on_gives_all_the_same),
 	        IN_BED(test_switched_off_guests_get_their_size_back_once),
 	        IN_BED(test_room_is_made_for_a_start),
 	        IN_BED(test_room_is_made_for_growth),
