@@ -86,6 +86,7 @@ static const struct field fields[] = {
                 .flags = FIELD_READ_ONLY,
                 .sub = &target_table,
                 .doc = "What it is done to."},
+        TEXT(host_id, FIELD_NULLABLE, "Id of the host where it is done; null if none."),
         {.name = "state",
                 .type = FIELD_ENUM,
                 .flags = FIELD_READ_ONLY | FIELD_FILTER,
@@ -225,6 +226,7 @@ void operation_encode(const struct operation_engine *engine, const struct operat
 	json_member_string(w, "id", row->id);
 	json_member_string(w, "kind", row->kind);
 	encode_target(row, w);
+	json_member_string(w, "host_id", row->host_id);
 	json_member_string(w, "state", operation_state_names[row->state]);
 	encode_progress(row, w);
 	json_member_string(w, "reason", row->reason);

@@ -1,199 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The balloon controller over the fake driver, whose guests have a memory that moves. Clocks are faked: a cycle is what one
- * look at the host leads to, and a second passes between two of them.
- */
-#include "tests/unit/compute/host_fixture.h"
+/* The balloon controller: how memory moves, around guests and hosts that do not answer, and is put back. */
+#include "tests/unit/compute/balloon_bed.h"
 
-#include "compute/balloon_internal.h"
-#include "compute/vm.h"
-
-#define MIB    (1LL << 20)
-#define GUESTS 4
-#define SIZE   512
-#define FLOOR  192
-#define USABLE 1536
-
-struct bed {
-	struct host_fixture *f;
-	struct balloons *all;
-	struct balloon_site *site;
-	char host_id[UUID_TEXT_SIZE], vm_ids[GUESTS][UUID_TEXT_SIZE];
-	int64_t now_ms;
-	int room_calls, room_rc;
-	struct err room_error;
-};
-
-/* ---- rows and guests ---- */
-
-static void exec(struct bed *bed, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void exec(struct bed *bed, const char *format, ...)
-{
-	struct str sql CLEANUP(str_done) = {0};
-	va_list args;
-	va_start(args, format);
-	str_vprintf(&sql, format, args);
-	va_end(args);
-	fixture_exec(bed->f, str_text(&sql));
-}
-
-static void add_reservation(struct bed *bed, const char *vm_id, const char *state, int size_mib)
-{
-	exec(bed,
-	        "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
-	        "booked_bytes, overhead_bytes, vcpus, max_vcpus, since) VALUES ('%s', '%s', '%s', "
-	        "%lld, %lld, %lld, %lld, 0, 1, 1, 0)",
-	        vm_id, bed->host_id, state, size_mib * MIB, FLOOR * MIB, size_mib * MIB,
-	        size_mib * MIB);
-}
-
-static void add_vm(
-        struct bed *bed, const char *vm_id, const char *name, const char *power, const char *extra)
-{
-	char *spec CLEANUP(cleanup_free) =
-	        str_format("{\"cpu\":{\"count\":1},\"memory\":{\"size_bytes\":%lld,"
-	                   "\"min_bytes\":%lld%s}}",
-	                SIZE * MIB, FLOOR * MIB, extra);
-	exec(bed,
-	        "INSERT INTO vm (id, name, host_id, managed, spec, active_spec, desired_power, "
-	        "power, "
-	        "power_since, vcpus, memory_bytes, created_at) VALUES ('%s', '%s', '%s', 1, '%s', "
-	        "'%s', 'running', '%s', 0, 1, %lld, 0)",
-	        vm_id, name, bed->host_id, spec, spec, power, SIZE * MIB);
-}
-
-static void set_used(struct bed *bed, int i, int used_mib)
-{
-	const struct fake_guest_memory memory = {.used_bytes = used_mib * MIB};
-	fake_guest_set_memory("h1", bed->vm_ids[i], &memory);
-}
-
-static void set_group(struct bed *bed, const char *mode, bool is_enabled, int reserve_mib)
-{
-	exec(bed,
-	        "UPDATE host_group SET spec = '{\"overcommit\":{\"mode\":\"%s\"},\"host_reserve\":"
-	        "{\"memory_bytes\":%lld},\"balloon\":{\"enabled\":%s}}'",
-	        mode, reserve_mib * MIB, is_enabled ? "true" : "false");
-}
-
-static int64_t current_mib(struct bed *bed, int i)
-{
-	return fake_guest_get_current("h1", bed->vm_ids[i]) / MIB;
-}
-
-static int64_t booked_mib(struct bed *bed, int i)
-{
-	char *sql CLEANUP(cleanup_free) = str_format(
-	        "SELECT booked_bytes FROM reservation WHERE vm_id = '%s'", bed->vm_ids[i]);
-	return fixture_int(bed->f, sql) / MIB;
-}
-
-static int64_t events(struct bed *bed, const char *event)
-{
-	char *sql CLEANUP(cleanup_free) =
-	        str_format("SELECT count(*) FROM change WHERE event = '%s'", event);
-	return fixture_int(bed->f, sql);
-}
-
-static const struct balloon_vm_view *shown(struct bed *bed, int i)
-{
-	const struct balloon_view *view = bed->site->view;
-	for (size_t k = 0; k < view->vms.len; k++) {
-		const struct balloon_vm_view *vm =
-		        (const struct balloon_vm_view *)view->vms.items + k;
-		if (str_equal(vm->id, bed->vm_ids[i]))
-			return vm;
-	}
-	fail_msg("guest %d is not shown", i);
-	return NULL;
-}
-
-/* ---- time ---- */
-
-static void start_controller(struct bed *bed)
-{
-	const struct balloons_config config = {
-	        .services = &bed->f->services, .period_ms = 10, .room_timeout_ms = 60000};
-	bed->all = balloons_new(&config);
-	assert_true(TURN_UNTIL(bed->f->loop, (bed->site = balloons_find(bed->all, bed->host_id))));
-	assert_true(TURN_UNTIL(bed->f->loop, bed->site->roster));
-}
-
-static void stop_controller(struct bed *bed)
-{
-	change_feed_reset();
-	balloons_stop(bed->all);
-	assert_true(TURN_UNTIL(
-	        bed->f->loop, !bed->all->is_reading_changes && !bed->site->is_recording));
-	loop_turn_for(bed->f->loop, 50);
-	balloons_free(bed->all);
-	bed->all = NULL;
-}
-
-/* A second passes, and is seen: all that was decided has been told and written. */
-static void cycle(struct bed *bed)
-{
-	bed->now_ms += 1000;
-	clock_fake_set(bed->now_ms);
-	assert_true(TURN_UNTIL(
-	        bed->f->loop, bed->site->plan_ms == bed->now_ms && !bed->site->is_recording));
-	bool is_told = false;
-	while (!is_told) {
-		size_t cursor = 0;
-		void *value;
-		is_told = true;
-		while (map_next(bed->site->guests, &cursor, NULL, &value)) {
-			const struct balloon_live *guest = value;
-			is_told = is_told && !guest->is_telling && !guest->is_limiting;
-		}
-		uv_run(loop_uv(bed->f->loop), UV_RUN_NOWAIT);
-	}
-}
-
-static void cycles(struct bed *bed, int n)
-{
-	for (int i = 0; i < n; i++)
-		cycle(bed);
-}
-
-static int setup(void **state)
-{
-	struct bed *bed = xcalloc(1, sizeof(*bed));
-	bed->f = fixture_start();
-	bed->f->services.hosts = bed->f->hosts;
-	bed->f->services.engine = bed->f->engine;
-	bed->now_ms = clock_wall_ms();
-	clock_fake_set(bed->now_ms);
-	assert_int_equal(fixture_create(bed->f, bed->f->hosts, "h1", "fake:///h1?memory_mib=2048",
-	                         bed->host_id),
-	        0);
-	assert_true(TURN_UNTIL(
-	        bed->f->loop, hosts_state(bed->f->hosts, bed->host_id) == HOST_OK &&
-	                              fixture_int(bed->f, "SELECT memory_bytes FROM host") > 0));
-	set_group(bed, "balloon", true, 2048 - USABLE);
-	for (int i = 0; i < GUESTS; i++) {
-		char name[] = "vm0";
-		name[2] = (char)('0' + i);
-		fake_domain_foreign_add("h1", name, true, bed->vm_ids[i]);
-		add_vm(bed, bed->vm_ids[i], name, "running", "");
-		add_reservation(bed, bed->vm_ids[i], "running", SIZE);
-		set_used(bed, i, 100);
-	}
-	*state = bed;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *bed = *state;
-	fake_host_release("h1");
-	if (bed->all)
-		stop_controller(bed);
-	clock_fake_set(-1);
-	fixture_stop(bed->f);
-	free(bed);
-	return 0;
-}
+#include "compute/vm_jobs.h"
 
 /* ---- memory moves ---- */
 
@@ -348,6 +157,101 @@ static void test_failed_call_is_made_again(void **state)
 	assert_true(sum_current(bed) <= USABLE);
 }
 
+/* ---- guests that are worked on ---- */
+
+static struct operation *under_way;
+
+static void stay_under_way(struct operation *op)
+{
+	under_way = op;
+}
+
+static const struct operation_step endless[] = {{.name = "work", .run = stay_under_way}};
+#define WORK(text, job_name)                                                                       \
+	{                                                                                          \
+		.name = text, .steps = endless, .n_steps = 1, VM_JOB(job_name)                     \
+	}
+static const struct operation_kind holding[] = {WORK("test.suspend", SUSPEND),
+        WORK("test.snapshot", SNAPSHOT), WORK("test.revert", REVERT), WORK("test.migrate", MIGRATE),
+        WORK("test.backup", BACKUP)};
+/* Hours, perhaps, and it is all the same to them what memory the guest has. */
+static const struct operation_kind not_holding[] = {
+        WORK("test.block", BLOCK), WORK("test.merge", MERGE)};
+
+struct work {
+	struct bed *bed;
+	const struct operation_kind *kind;
+};
+
+static int create_work(struct db *db, void *arg, struct err *e)
+{
+	const struct work *work = arg;
+	const struct operation_request request = {.kind = work->kind->name,
+	        .target_kind = "vm",
+	        .target_id = work->bed->vm_ids[0],
+	        .target_name = "vm0",
+	        .host_id = work->bed->host_id,
+	        .requested_by = "test"};
+	char id[UUID_TEXT_SIZE];
+	return operation_create(db, work->bed->f->engine, &request, id, e);
+}
+
+static void begin_work(struct bed *bed, const struct operation_kind *kind)
+{
+	struct work work = {.bed = bed, .kind = kind};
+	under_way = NULL;
+	operation_engine_register(bed->f->engine, kind);
+	assert_int_equal(writer_run(bed->f->writer, create_work, &work, &bed->f->e), 0);
+	assert_true(TURN_UNTIL(bed->f->loop, under_way));
+}
+
+static void end_work(struct bed *bed)
+{
+	operation_step_done(under_way, 0, NULL);
+	assert_true(TURN_UNTIL(
+	        bed->f->loop, operation_engine_jobs(bed->f->engine, bed->vm_ids[0]) == 0));
+}
+
+/* All four are to give. */
+static void check_worked_on(struct bed *bed, const struct operation_kind *kind, bool is_held)
+{
+	start_controller(bed);
+	begin_work(bed, kind);
+	cycles(bed, 10);
+	assert_true(sum_current(bed) <= USABLE);
+	assert_int_equal(shown(bed, 0)->state == BALLOON_VM_HELD, is_held);
+	assert_int_equal(current_mib(bed, 0) == SIZE, is_held);
+	assert_int_equal(shown(bed, 0)->target_bytes == SIZE * MIB, is_held);
+	end_work(bed);
+	set_used(bed, 1, 460);
+	set_used(bed, 2, 460);
+	cycles(bed, 10);
+	assert_int_equal(shown(bed, 0)->state, BALLOON_VM_ACTIVE);
+	assert_true(current_mib(bed, 0) < SIZE);
+}
+
+static void check_each_work(const struct operation_kind *kinds, size_t n, bool is_held)
+{
+	for (size_t i = 0; i < n; i++) {
+		void *bed;
+		setup(&bed);
+		check_worked_on(bed, &kinds[i], is_held);
+		teardown(&bed);
+	}
+}
+
+static void test_guest_that_is_saved_or_copied_is_told_nothing_meanwhile(void **state)
+{
+	(void)state;
+	check_each_work(holding, ARRAY_LEN(holding), /* is_held= */ true);
+}
+
+static void test_guest_whose_disks_are_worked_on_gives_all_the_same(void **state)
+{
+	(void)state;
+	check_each_work(not_holding, ARRAY_LEN(not_holding), /* is_held= */ false);
+}
+
 /* ---- switched off ---- */
 
 static void test_switched_off_guests_get_their_size_back_once(void **state)
@@ -459,53 +363,6 @@ static void test_wait_for_room_can_be_dropped(void **state)
 	assert_int_equal(bed->site->view->memory.wanted_bytes, 0);
 }
 
-/* ---- noisy neighbours ---- */
-
-static char *noise_of(struct bed *bed, int i)
-{
-	struct json_writer w = {0};
-	balloons_encode_noise(bed->all, bed->vm_ids[i], &w);
-	return str_take(&w.out);
-}
-
-/* Guest 0 wants to run and waits for most of the time, guest 1 takes what it can. */
-static void hear(struct bed *bed, int n)
-{
-	const int64_t second = 1000000000;
-	struct domain_stats stats[2];
-	for (int round = 0; round < n; round++) {
-		bed->now_ms += 5000;
-		clock_fake_set(bed->now_ms);
-		for (int i = 0; i < 2; i++) {
-			domain_stats_init(&stats[i]);
-			uuid_text_copy(stats[i].id, bed->vm_ids[i]);
-			stats[i].cpu_time_ns = (i == 0 ? 5 : 80) * second * (round + 1);
-			stats[i].vcpu_delay_ns = (i == 0 ? 95 : 0) * second * (round + 1);
-		}
-		const struct domain_stats_list list = {.items = stats, .len = 2};
-		balloons_hear_stats(bed->all, bed->host_id, &list);
-	}
-}
-
-static void test_who_keeps_whom_from_computing_is_shown(void **state)
-{
-	struct bed *bed = *state;
-	start_controller(bed);
-	char *unknown CLEANUP(cleanup_free) = noise_of(bed, 0);
-	assert_string_equal(unknown, "null");
-	hear(bed, 6);
-	char *victim CLEANUP(cleanup_free) = noise_of(bed, 0);
-	char *cause CLEANUP(cleanup_free) = noise_of(bed, 1);
-	assert_non_null(strstr(victim, "\"suffers\":true"));
-	assert_non_null(strstr(victim, "\"delay_percent\":95"));
-	assert_non_null(strstr(victim, bed->vm_ids[1]));
-	assert_non_null(strstr(cause, "\"suffers\":false"));
-	assert_non_null(strstr(cause, "\"cause_id\":null"));
-	balloons_hear_stats(bed->all, bed->host_id, &(struct domain_stats_list){0});
-	char *gone CLEANUP(cleanup_free) = noise_of(bed, 0);
-	assert_string_equal(gone, "null");
-}
-
 /* ---- the ladder ---- */
 
 static void test_throttle_is_marked_and_taken_back_after_a_restart(void **state)
@@ -569,7 +426,6 @@ static void test_booked_moves_in_steps_but_never_below_the_truth(void **state)
 
 int main(void)
 {
-#define IN_BED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	        IN_BED(test_memory_moves_to_the_guest_in_need_and_back),
 	        IN_BED(test_booked_is_never_less_than_what_a_guest_has),
@@ -579,12 +435,13 @@ int main(void)
 	        IN_BED(test_hung_guest_delays_nobody),
 	        IN_BED(test_hung_host_delays_no_other),
 	        IN_BED(test_failed_call_is_made_again),
+	        cmocka_unit_test(test_guest_that_is_saved_or_copied_is_told_nothing_meanwhile),
+	        cmocka_unit_test(test_guest_whose_disks_are_worked_on_gives_all_the_same),
 	        IN_BED(test_switched_off_guests_get_their_size_back_once),
 	        IN_BED(test_room_is_made_for_a_start),
 	        IN_BED(test_room_is_made_for_growth),
 	        IN_BED(test_room_that_is_not_given_is_refused_with_the_arithmetic),
 	        IN_BED(test_wait_for_room_can_be_dropped),
-	        IN_BED(test_who_keeps_whom_from_computing_is_shown),
 	        IN_BED(test_throttle_is_marked_and_taken_back_after_a_restart),
 	        IN_BED(test_ksm_is_sped_up_while_memory_is_short_and_put_back),
 	        cmocka_unit_test(test_booked_moves_in_steps_but_never_below_the_truth),

@@ -1,12 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model of reservations: what is promised is never more than there is, in any order of starts, stops, changes, rollbacks
- * and dry runs; and the writer's copy is always what the rows say. BERTH_LONG=1 for the long run. */
+/* A model of reservations: what is promised is never more than there is, by the rule of each overcommit mode, in any order of
+ * starts, stops, changes, rollbacks and dry runs; and the writer's copy is always what the rows say. BERTH_LONG=1 for the
+ * long run. */
 #include "tests/unit/compute/room_world.h"
 
+#include "base/number.h"
+
 #define N_HOSTS   3
-#define N_VMS     18
+#define N_VMS     24
 #define HOST_GIB  8
 #define BATCH_MAX 6
+#define USABLE    (HOST_GIB * GIB)
+
+/* What the sums of a host must keep to (docs/decisions/0012); floors keep to USABLE in all of them. */
+static const struct mode {
+	const char *group;
+	int64_t size_limit;  /* of sizes */
+	int64_t start_limit; /* of the sizes of what starts and the floors of what runs */
+} modes[] = {
+        {"{\"overcommit\":{\"mode\":\"strict\"}}", USABLE, INT64_MAX},
+        {"{\"overcommit\":{\"mode\":\"ratio\",\"memory_ratio\":1.25}}", USABLE * 5 / 4, INT64_MAX},
+        {"{\"overcommit\":{\"mode\":\"balloon\"}}", INT64_MAX, USABLE},
+};
 
 /* ---- one job ---- */
 
@@ -17,7 +32,7 @@ struct job {
 	int vm;
 	enum act act;
 	enum fate fate;
-	int64_t quarters, vcpus;
+	int64_t quarters, min_quarters, vcpus;
 	int rc;
 };
 
@@ -25,8 +40,9 @@ struct job {
 struct truth {
 	int host;
 	bool has_process, is_starting;
-	int64_t quarters, vcpus;                 /* configured */
+	int64_t quarters, min_quarters, vcpus;   /* configured */
 	int64_t process_quarters, process_vcpus; /* what it booted with, and has now */
+	int64_t process_min_quarters;            /* what it was promised while it runs */
 };
 static struct truth truths[N_VMS];
 
@@ -34,8 +50,10 @@ static int see(struct db *db, int vm, bool has_process, struct err *e)
 {
 	const struct truth *t = &truths[vm];
 	char spec[128];
-	snprintf(spec, sizeof(spec), "{\"cpu\":{\"count\":%lld},\"memory\":{\"size_bytes\":%lld}}",
-	        (long long)t->process_vcpus, (long long)(t->process_quarters * GIB / 4));
+	snprintf(spec, sizeof(spec),
+	        "{\"cpu\":{\"count\":%lld},\"memory\":{\"size_bytes\":%lld,\"min_bytes\":%lld}}",
+	        (long long)t->process_vcpus, (long long)(t->process_quarters * GIB / 4),
+	        (long long)(t->process_min_quarters * GIB / 4));
 	const struct room_seen seen = {.vm_id = id_of('b', vm),
 	        .host_id = id_of('a', t->host),
 	        .has_process = has_process,
@@ -49,10 +67,18 @@ static int exec(struct db *db, struct err *e, const char *format, int vm)
 	return db_exec(db, sql, e);
 }
 
+static struct vm_spec spec_with_floor(int64_t quarters, int64_t min_quarters, int64_t vcpus)
+{
+	struct vm_spec spec = spec_of(quarters, vcpus);
+	spec.memory.has_min = true;
+	spec.memory.min_bytes = min_quarters * GIB / 4;
+	return spec;
+}
+
 static int begin_start(struct db *db, const struct job *job, struct err *e)
 {
 	const struct truth *t = &truths[job->vm];
-	const struct vm_spec spec = spec_of(t->quarters, t->vcpus);
+	const struct vm_spec spec = spec_with_floor(t->quarters, t->min_quarters, t->vcpus);
 	struct room_granted granted;
 	int rc = room_grant(db, room, id_of('b', job->vm), id_of('a', t->host), &spec, &granted, e);
 	if (rc < 0)
@@ -78,7 +104,7 @@ static int end_start(struct db *db, const struct job *job, bool has_process, str
 static int act(struct db *db, const struct job *job, struct err *e)
 {
 	const struct truth *t = &truths[job->vm];
-	const struct vm_spec wanted = spec_of(job->quarters, job->vcpus);
+	const struct vm_spec wanted = spec_with_floor(job->quarters, job->min_quarters, job->vcpus);
 	struct room_granted granted;
 	switch (job->act) {
 	case ACT_START:
@@ -108,7 +134,10 @@ static void follow(const struct job *job)
 		t->is_starting = false;
 	} else if (job->act == ACT_RESIZE) {
 		t->quarters = job->quarters;
+		t->min_quarters = job->min_quarters;
 		t->vcpus = job->vcpus;
+		/* A floor follows at once. */
+		t->process_min_quarters = int64_min(t->min_quarters, t->process_quarters);
 	}
 }
 
@@ -127,6 +156,7 @@ static int run_job(struct db *db, void *arg, struct err *e)
 		t->has_process = true;
 		t->process_quarters = t->quarters;
 		t->process_vcpus = t->vcpus;
+		t->process_min_quarters = t->min_quarters;
 	}
 	if (job->act == ACT_STOP)
 		t->has_process = false;
@@ -148,24 +178,49 @@ static void keep_rc(void *arg, int rc, const struct err *e)
 
 /* ---- what must hold ---- */
 
-static void check_promises(struct host_fixture *f)
+#define SUMS                                                                                       \
+	"(SELECT sum(size_bytes + overhead_bytes) AS size, sum(min_bytes + overhead_bytes) AS "    \
+	"floor, sum(CASE state WHEN 'starting' THEN size_bytes ELSE min_bytes END + "              \
+	"overhead_bytes) AS start, sum(vcpus) AS vcpus FROM reservation GROUP BY host_id)"
+
+static void check_hosts(struct host_fixture *f, const struct mode *mode)
 {
-	char *usable CLEANUP(cleanup_free) = str_format("%lld", (long long)(HOST_GIB * GIB));
-	char *over CLEANUP(cleanup_free) = str_format(
-	        "SELECT count(*) FROM (SELECT sum(size_bytes + overhead_bytes) AS bytes, "
-	        "sum(vcpus) AS "
-	        "vcpus FROM reservation GROUP BY host_id) WHERE bytes > %s OR vcpus > %d",
-	        usable, THREADS * 4);
+	char *over CLEANUP(cleanup_free) =
+	        str_format("SELECT count(*) FROM " SUMS
+	                   " WHERE size > %lld OR floor > %lld OR start > %lld OR vcpus > %d",
+	                (long long)mode->size_limit, (long long)USABLE,
+	                (long long)mode->start_limit, THREADS * 4);
 	assert_int_equal(fixture_int(f, over), 0);
-	for (int vm = 0; vm < N_VMS; vm++) {
-		char *held CLEANUP(cleanup_free) = str_format(
-		        "SELECT coalesce(sum(size_bytes), 0) FROM reservation WHERE vm_id = '%s'",
-		        id_of('b', vm));
-		if (truths[vm].has_process)
-			assert_true(fixture_int(f, held) >= truths[vm].process_quarters * GIB / 4);
-		else if (!truths[vm].is_starting)
-			assert_int_equal(fixture_int(f, held), 0);
+}
+
+static int64_t held_bytes(struct host_fixture *f, const char *column, int vm)
+{
+	char *sql CLEANUP(cleanup_free) =
+	        str_format("SELECT coalesce(sum(%s), 0) FROM reservation WHERE vm_id = '%s'",
+	                column, id_of('b', vm));
+	return fixture_int(f, sql);
+}
+
+static void check_vm(struct host_fixture *f, int vm)
+{
+	const struct truth *t = &truths[vm];
+	int64_t held = held_bytes(f, "size_bytes", vm), floor = held_bytes(f, "min_bytes", vm);
+	if (t->has_process) {
+		assert_true(held >= t->process_quarters * GIB / 4);
+		assert_int_equal(floor, t->process_min_quarters * GIB / 4);
+	} else if (t->is_starting) {
+		assert_true(held >= t->quarters * GIB / 4);
+		assert_true(floor >= t->min_quarters * GIB / 4);
+	} else {
+		assert_int_equal(held, 0);
 	}
+}
+
+static void check_promises(struct host_fixture *f, const struct mode *mode)
+{
+	check_hosts(f, mode);
+	for (int vm = 0; vm < N_VMS; vm++)
+		check_vm(f, vm);
 	bool is_same = false;
 	assert_int_equal(writer_run(f->writer, verify, &is_same, &f->e), 0);
 	assert_true(is_same);
@@ -179,51 +234,93 @@ static int nothing(struct db *db, void *arg, struct err *e)
 	return 0;
 }
 
-static void test_promises_hold_in_any_order_of_starts_stops_and_changes(void **state)
+/* ---- rounds ---- */
+
+struct tally {
+	int started, refused;
+	int64_t most_bytes; /* sizes on one host */
+};
+
+static void begin_world(struct host_fixture *f, const struct mode *mode)
 {
-	struct host_fixture *f = *state;
-	int rounds = getenv("BERTH_LONG") ? 10000 : 250;
-	unsigned seed = 20260728;
-	int started = 0, refused = 0;
+	char *sql CLEANUP(cleanup_free) =
+	        str_format("UPDATE host_group SET spec = '%s'", mode->group);
+	fixture_exec(f, sql);
 	memset(truths, 0, sizeof(truths));
 	for (int i = 0; i < N_HOSTS; i++)
-		add_host(f, i, HOST_GIB * GIB);
+		add_host(f, i, USABLE);
 	for (int i = 0; i < N_VMS; i++) {
-		truths[i] = (struct truth){.host = i % N_HOSTS, .quarters = 6, .vcpus = 1};
+		truths[i] = (struct truth){
+		        .host = i % N_HOSTS, .quarters = 6, .min_quarters = 3, .vcpus = 1};
 		add_vm(f, i, i % N_HOSTS);
 	}
-	for (int round = 0; round < rounds; round++) {
-		struct job jobs[BATCH_MAX];
-		int n = 1 + rand_r(&seed) % BATCH_MAX;
-		for (int i = 0; i < n; i++) {
-			jobs[i] = (struct job){.vm = rand_r(&seed) % N_VMS,
-			        .act = (enum act)(rand_r(&seed) % ACTS),
-			        .fate = rand_r(&seed) % 3 ? FATE_COMMIT
-			                                  : (enum fate)(rand_r(&seed) % FATES),
-			        .quarters = 1 + rand_r(&seed) % 14,
-			        .vcpus = 1 + rand_r(&seed) % 4};
-			writer_submit(f->writer,
-			        (struct writer_job){.run = run_job,
-			                .done = keep_rc,
-			                .arg = &jobs[i],
-			                .mode = jobs[i].fate == FATE_DRY_RUN ? WRITER_DRY_RUN
-			                                                     : WRITER_COMMIT});
-		}
-		assert_int_equal(writer_run(f->writer, nothing, NULL, &f->e), 0);
-		for (int i = 0; i < n; i++) {
-			started += jobs[i].act == ACT_START && jobs[i].rc == 0;
-			refused += jobs[i].rc == ERR_NO_CAPACITY;
-		}
-		check_promises(f);
+}
+
+static struct job random_job(unsigned *seed)
+{
+	struct job job = {.vm = rand_r(seed) % N_VMS,
+	        .act = (enum act)(rand_r(seed) % ACTS),
+	        .fate = rand_r(seed) % 3 ? FATE_COMMIT : (enum fate)(rand_r(seed) % FATES),
+	        .quarters = 1 + rand_r(seed) % 14,
+	        .vcpus = 1 + rand_r(seed) % 4};
+	/* Floors must be high for their sum to matter beside that of the sizes. */
+	job.min_quarters = rand_r(seed) % 3 ? job.quarters : 1 + rand_r(seed) % job.quarters;
+	return job;
+}
+
+static void run_round(struct host_fixture *f, unsigned *seed, struct tally *tally)
+{
+	struct job jobs[BATCH_MAX];
+	int n = 1 + rand_r(seed) % BATCH_MAX;
+	for (int i = 0; i < n; i++) {
+		jobs[i] = random_job(seed);
+		writer_submit(
+		        f->writer, (struct writer_job){.run = run_job,
+		                           .done = keep_rc,
+		                           .arg = &jobs[i],
+		                           .mode = jobs[i].fate == FATE_DRY_RUN ? WRITER_DRY_RUN
+		                                                                : WRITER_COMMIT});
 	}
-	assert_true(started > rounds / 20);
-	assert_true(refused > rounds / 50);
+	assert_int_equal(writer_run(f->writer, nothing, NULL, &f->e), 0);
+	for (int i = 0; i < n; i++) {
+		tally->started += jobs[i].act == ACT_START && jobs[i].rc == 0;
+		tally->refused += jobs[i].rc == ERR_NO_CAPACITY;
+	}
+	tally->most_bytes = int64_max(
+	        tally->most_bytes, fixture_int(f, "SELECT coalesce(max(size), 0) FROM " SUMS));
+}
+
+static void check_mode(struct host_fixture *f, const struct mode *mode)
+{
+	int rounds = getenv("BERTH_LONG") ? 10000 : 250;
+	unsigned seed = 20260728;
+	struct tally tally = {0};
+	begin_world(f, mode);
+	for (int round = 0; round < rounds; round++) {
+		run_round(f, &seed, &tally);
+		check_promises(f, mode);
+	}
+	assert_true(tally.started > rounds / 20);
+	assert_true(tally.refused > rounds / 50);
+	/* What a mode allows is made use of. */
+	assert_int_equal(tally.most_bytes > USABLE, mode->size_limit > USABLE);
+}
+
+static void test_promises_hold_in_any_order_of_starts_stops_and_changes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		void *f;
+		setup(&f);
+		check_mode(f, &modes[i]);
+		teardown(&f);
+	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        WITH_ROOM(test_promises_hold_in_any_order_of_starts_stops_and_changes),
+	        cmocka_unit_test(test_promises_hold_in_any_order_of_starts_stops_and_changes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

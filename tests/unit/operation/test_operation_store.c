@@ -202,6 +202,7 @@ static void test_answer_of_a_success(void **state)
 	assert_string_equal(text_of(answer, "id"), id);
 	assert_string_equal(text_of(answer, "kind"), "test.four");
 	assert_string_equal(text_of(answer, "state"), "succeeded");
+	assert_string_equal(text_of(answer, "host_id"), "host-1");
 	assert_string_equal(text_of(answer, "requested_by"), "tester");
 	assert_string_equal(text_of(answer, "reason"), "");
 	assert_string_equal(text_of(json_object_get(answer, "target"), "kind"), "vm");
