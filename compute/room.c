@@ -244,19 +244,19 @@ static struct reservation cover(const struct reservation *a, const struct reserv
 	return both;
 }
 
-static int find_host(const struct room *room, const char *host_id,
-        const struct inventory_host **ret_host, struct err *e)
-{
-	*ret_host = inventory_host(room->decide.inventory, host_id);
-	return *ret_host ? 0 : err_set(e, ERR_INTERNAL, "host %s is not known", host_id);
-}
-
 int room_find_host(struct db *db, struct room *room, const char *host_id,
         const struct inventory_host **ret_host, struct err *e)
 {
 	int rc = room_cache_refresh(&room->decide, db, e);
 	*ret_host = rc == 0 ? inventory_host(room->decide.inventory, host_id) : NULL;
 	return rc;
+}
+
+static int need_host(struct db *db, struct room *room, const char *host_id,
+        const struct inventory_host **ret_host, struct err *e)
+{
+	int rc = room_find_host(db, room, host_id, ret_host, e);
+	return rc < 0 || *ret_host ? rc : err_set(e, ERR_INTERNAL, "host %s is not known", host_id);
 }
 
 /* For lack of room the arithmetic says more than the filter does. */
@@ -294,9 +294,7 @@ int room_grant(struct db *db, struct room *room, const char *vm_id, const char *
 	struct room_row row CLEANUP(room_row_done) = {0};
 	struct room_request request CLEANUP(room_request_done) = {0};
 	bool found = false;
-	int rc = room_cache_refresh(&room->decide, db, e);
-	if (rc == 0)
-		rc = find_host(room, host_id, &host, e);
+	int rc = need_host(db, room, host_id, &host, e);
 	if (rc == 0)
 		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
 	if (rc < 0 || !host)
@@ -439,14 +437,12 @@ int room_change(struct db *db, struct room *room, const char *vm_id, const char 
 	const struct inventory_host *host = NULL;
 	struct room_row row CLEANUP(room_row_done) = {0};
 	bool found = false;
-	int rc = room_cache_refresh(&room->decide, db, e);
-	if (rc == 0)
-		rc = find_host(room, host_id, &host, e);
+	int rc = need_host(db, room, host_id, &host, e);
 	if (rc == 0)
 		rc = room_store_get(db, vm_id, host_id, &row, &found, e);
 	if (rc == 0 && host && insist != ROOM_INSIST)
 		rc = check_possible(room, host, vm_id, spec, e);
-	if (rc < 0 || !found)
+	if (rc < 0 || !found || !host)
 		return rc;
 	const struct reservation before = row.held;
 	int64_t grown_bytes = 0;

@@ -151,22 +151,26 @@ static int float_again(
 	return 0;
 }
 
+static enum vm_pinning kind_of(const struct cpu_layout *layout)
+{
+	if (cpu_set_count(&layout->nodes) == 0)
+		return PINNING_NONE;
+	return layout->vcpus > 0 ? PINNING_DEDICATED : PINNING_AUTO;
+}
+
 enum vm_pinning room_cpus_kind(const char *text)
 {
 	struct cpu_layout layout = {0};
-	if (!room_cpus_parse(text, &layout) || cpu_set_count(&layout.nodes) == 0)
-		return PINNING_NONE;
-	return layout.vcpus > 0 ? PINNING_DEDICATED : PINNING_AUTO;
+	return room_cpus_parse(text, &layout) ? kind_of(&layout) : PINNING_NONE;
 }
 
 bool room_cpus_fit(const struct room_row *row, const struct vm_spec *spec)
 {
 	struct cpu_layout layout = {0};
-	enum vm_pinning kind = room_cpus_kind(row->cpus);
-	if (kind == PINNING_NONE || kind != (enum vm_pinning)spec->cpu.pinning)
+	if (spec->cpu.pinning == PINNING_NONE || !room_cpus_parse(row->cpus, &layout) ||
+	        kind_of(&layout) != (enum vm_pinning)spec->cpu.pinning)
 		return false;
-	return kind == PINNING_AUTO ||
-	       (room_cpus_parse(row->cpus, &layout) && layout.vcpus >= most_vcpus(row, spec));
+	return spec->cpu.pinning == PINNING_AUTO || layout.vcpus >= most_vcpus(row, spec);
 }
 
 int room_cpus_change(struct db *db, const struct inventory *inventory,

@@ -8,7 +8,8 @@
 #include "scheduler/cpu_layout.h"
 #include "scheduler/inventory.h"
 
-/* Sets row->cpus as spec.cpu.pinning asks (NULL: not pinned; none is, as long as others own CPUs). ERR_NO_CAPACITY, ERR_UNPROCESSABLE. Writer. */
+/* Sets row->cpus as spec.cpu.pinning asks (NULL: not pinned; none is, as long as others own CPUs). ERR_NO_CAPACITY,
+ * ERR_UNPROCESSABLE. Writer. */
 int room_cpus_choose(struct db *db, const struct inventory *inventory,
         const struct inventory_host *host, const struct vm_spec *spec, struct room_row *row,
         struct err *e);

@@ -117,18 +117,6 @@ static int give_cpus(struct db *db, struct settling *s, const struct inventory_h
 	return set_cpus(db, row, &layout, e);
 }
 
-/* It may run on each CPU of the host. */
-static bool is_everywhere(const struct inventory_host *host, const struct cpu_layout *layout)
-{
-	for (size_t i = 0; i < host->topology.n_nodes; i++) {
-		const struct cpu_node *node = &host->topology.nodes[i];
-		for (size_t j = 0; j < node->n_cpus; j++)
-			if (!cpu_set_has(&layout->cpus, node->cpus[j].id))
-				return false;
-	}
-	return true;
-}
-
 static int settle_guest(struct db *db, const struct settling *s, const struct inventory_host *host,
         struct room_row *row, struct err *e)
 {
@@ -138,12 +126,16 @@ static int settle_guest(struct db *db, const struct settling *s, const struct in
 		layout.is_pinned = row->cpus_due > 0; /* it does not float until it is told to */
 	if (layout.vcpus > 0)
 		cpu_set_subtract(&others, &layout.cpus);
-	bool is_free = cpu_set_count(&layout.nodes) == 0 && cpu_set_count(&s->owned) == 0;
-	if (is_free && row->cpus_due == 0 && row->cpus && is_everywhere(host, &layout))
-		layout.is_pinned = false;
 	cpu_layout_follow(&host->topology, &others, &layout);
 	char *cpus CLEANUP(cleanup_free) = room_cpus_format(&layout);
-	return str_equal(cpus, row->cpus) ? 0 : set_cpus(db, row, &layout, e);
+	if (!str_equal(cpus, row->cpus))
+		return set_cpus(db, row, &layout, e);
+	bool is_free = cpu_set_count(&layout.nodes) == 0 && cpu_set_count(&s->owned) == 0;
+	if (!row->cpus || !is_free || row->cpus_due > 0)
+		return 0;
+	layout.is_pinned =
+	        false; /* it was told: it runs on all CPUs, as one that was never pinned */
+	return set_cpus(db, row, &layout, e);
 }
 
 static void note_due(const struct room_row *row, struct room_moves *due)

@@ -28,6 +28,17 @@ void room_row_done(struct room_row *row)
 	*row = (struct room_row){0};
 }
 
+/* The only column of the rows that belong to `id`. */
+static int each_id(struct db *db, const struct sql_text *sql, const char *id,
+        void (*each)(void *arg, const char *found), void *arg, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_query(db, sql, SQL_BINDS(SQL_TEXT(id)), &s, e);
+	while (rc >= 0 && (rc = statement_step(s, e)) == 1)
+		each(arg, statement_text(s, 0));
+	return rc;
+}
+
 /* HELD_COLUMNS from column `at` on; NULL there means that nothing is held. */
 static struct reservation read_held(struct statement *s, int at)
 {
@@ -204,11 +215,7 @@ int room_store_clear_cpus_due(struct db *db, const char *vm_id, const char *host
 int room_store_each_pinned_host(struct db *db, const char *vm_id,
         void (*each)(void *arg, const char *host_id), void *arg, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_query(db, &reservation_pinned_hosts, SQL_BINDS(SQL_TEXT(vm_id)), &s, e);
-	while (rc >= 0 && (rc = statement_step(s, e)) == 1)
-		each(arg, statement_text(s, 0));
-	return rc;
+	return each_id(db, &reservation_pinned_hosts, vm_id, each, arg, e);
 }
 
 /* ---- the inventory's entries ---- */
@@ -284,11 +291,7 @@ SQL(room_pools, SQL_SCAN, "SELECT id, name, spec FROM pool");
 int room_store_each_broken_pool(struct db *db, const char *host_id,
         void (*each)(void *arg, const char *pool_id), void *arg, struct err *e)
 {
-	struct statement *s CLEANUP(statement_done) = NULL;
-	int rc = db_query(db, &room_broken_pools, SQL_BINDS(SQL_TEXT(host_id)), &s, e);
-	while (rc >= 0 && (rc = statement_step(s, e)) == 1)
-		each(arg, statement_text(s, 0));
-	return rc;
+	return each_id(db, &room_broken_pools, host_id, each, arg, e);
 }
 
 int room_store_each_pool(struct db *db,
