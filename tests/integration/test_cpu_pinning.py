@@ -6,7 +6,7 @@ import os
 import pytest
 
 from conftest import guest_vm
-from disks import rows
+from disks import die_at, rows
 from lab import wait_until
 
 pytestmark = pytest.mark.skipif(os.cpu_count() != 2, reason="one CPU to own and one for all others")
@@ -131,16 +131,8 @@ def test_others_leave_a_cpu_that_one_owns_and_may_come_back(real, virt):
 def test_what_was_to_be_moved_is_moved_after_a_restart(real, virt):
     api = real.local
     create(api, "any", "none")
-    real.stop()
-    os.environ["BERTH_FAULT"] = "vm.create/start:after"
-    try:
-        real.start()
-    finally:
-        del os.environ["BERTH_FAULT"]
-    wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     body = guest_vm("own", cpu={"count": 1, "model": "maximum", "pinning": "dedicated"})
-    assert api.request("POST", "/vms", body).status == 202
-    real.process.wait(60)
+    assert die_at(real, "vm.create/start:after", lambda a: a.request("POST", "/vms", body)).status == 202
     real.start()
     own = check_owns(real, virt, "own")
     check_confined(virt, "any", 1 - own)

@@ -9,7 +9,7 @@ import pytest
 
 from berth import Berthd
 from lab import Namespace
-from test_images import Server, Source, compare, convert, content, fetch, files, make_disk
+from test_images import Server, Source, compare, convert, content, fetch, files, make_disk, serving
 
 CLONE_NEWNET = 0x40000000
 FIRST, SECOND, PRIVATE = "11.0.0.1", "11.0.0.2", "10.0.0.1"
@@ -53,13 +53,8 @@ def fixture_source(scratch, network):
     work = os.path.join(scratch, "work")
     os.mkdir(work)
     Source.data = content(convert(server.raw, "qcow2", work))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.stop.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def test_a_redirect_is_followed_to_a_public_address_and_never_to_another(scratch, network, source):

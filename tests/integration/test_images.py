@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: what is refused before any tool sees it, imports of every format, uploads that break, fetching, crashes."""
 import base64
+import contextlib
 import hashlib
 import http.client
 import http.server
@@ -465,6 +466,18 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
 
 
+@contextlib.contextmanager
+def serving(server):
+    """Answers until the end of the block."""
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.stop.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture
 def source(scratch):
     raw = make_disk(scratch)
@@ -476,13 +489,8 @@ def source(scratch):
     server.gate = threading.Event()
     server.data_is_gone = False
     server.raw = raw
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.stop.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def fetch(running, name, url, **more):

@@ -30,6 +30,15 @@ static const struct migration sample[] = {
 static const char sample_rows[] = "INSERT INTO parent (id, name) VALUES (1, 'a'), (2, 'b'); INSERT "
                                   "INTO child VALUES (1), (2), (2)";
 
+/* From version 3 on. */
+#define HOST_AND_VM                                                                                \
+	"INSERT INTO host (id, name, uri, access, host_group, accelerator, spec, state, "          \
+	"state_since, created_at) VALUES ('h1', 'h', 'test:///default', 'local',"                  \
+	" '00000000-0000-4000-8000-000000000001', 'auto', '{}', 'ok', 1, 1);"                      \
+	"INSERT INTO vm (id, name, host_id, managed, spec, desired_power, power, power_since, "    \
+	"vcpus, memory_bytes, placement, created_at) VALUES ('v1', 'v', 'h1', 1, '{}', "           \
+	"'running', 'running', 1, 1, 1, '{}', 1);"
+
 /*
  * Rows as they may lie in a database of each version of the real schema: one entry per migration,
  * every table filled, so that each later migration is tried with data in its way.
@@ -95,26 +104,16 @@ static const struct {
             "'g1', 'y1', 1);"
             "INSERT INTO snapshot_disk VALUES ('s1', 'root', 'd1', 'd1');"
             "INSERT INTO freeze_guard VALUES ('o1', 'v1', 'h1', 1, 1, 1);"},
-        {3, "INSERT INTO host (id, name, uri, access, host_group, accelerator, spec, state, "
-            "state_since, created_at) VALUES ('h1', 'h', 'test:///default', 'local',"
-            " '00000000-0000-4000-8000-000000000001', 'auto', '{}', 'ok', 1, 1);"
-            "INSERT INTO vm (id, name, host_id, managed, spec, desired_power, power, power_since, "
-            "vcpus, memory_bytes, placement, created_at) VALUES ('v1', 'v', 'h1', 1, '{}', "
-            "'running', 'running', 1, 1, 1, '{}', 1);"
-            "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
-            "booked_bytes, overhead_bytes, vcpus, max_vcpus, since) VALUES ('v1', 'h1', "
-            "'running', 1, 1, 1, 1, 1, 1, 1, 1);"
-            "INSERT INTO vm_label VALUES ('v1', 'k', 'v');"
-            "INSERT INTO quota (id, name, spec, created_at) VALUES ('q1', 'q', '{}', 1);"},
-        {4, "INSERT INTO host (id, name, uri, access, host_group, accelerator, spec, state, "
-            "state_since, created_at) VALUES ('h1', 'h', 'test:///default', 'local',"
-            " '00000000-0000-4000-8000-000000000001', 'auto', '{}', 'ok', 1, 1);"
-            "INSERT INTO vm (id, name, host_id, managed, spec, desired_power, power, power_since, "
-            "vcpus, memory_bytes, placement, created_at) VALUES ('v1', 'v', 'h1', 1, '{}', "
-            "'running', 'running', 1, 1, 1, '{}', 1);"
-            "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
-            "booked_bytes, overhead_bytes, vcpus, max_vcpus, cpus, cpus_due, since) VALUES "
-            "('v1', 'h1', 'running', 1, 1, 1, 1, 1, 1, 1, '{}', 1, 1);"},
+        {3, HOST_AND_VM
+                "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
+                "booked_bytes, overhead_bytes, vcpus, max_vcpus, since) VALUES ('v1', 'h1', "
+                "'running', 1, 1, 1, 1, 1, 1, 1, 1);"
+                "INSERT INTO vm_label VALUES ('v1', 'k', 'v');"
+                "INSERT INTO quota (id, name, spec, created_at) VALUES ('q1', 'q', '{}', 1);"},
+        {4, HOST_AND_VM
+                "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
+                "booked_bytes, overhead_bytes, vcpus, max_vcpus, cpus, cpus_due, since) VALUES "
+                "('v1', 'h1', 'running', 1, 1, 1, 1, 1, 1, 1, '{}', 1, 1);"},
 };
 
 static void exec_in(const struct temp_db *temp, const char *sql)
