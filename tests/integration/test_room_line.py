@@ -96,3 +96,24 @@ def test_the_first_that_gets_no_room_is_refused_and_the_next_has_its_turn(scratc
         assert ran_in_order(api, ["large", "small"]) == ["small"]
         wait_until(lambda: held_vms(api) == 4, 10, "what the refused one held is free")
         assert api.get("/vms/large")["desired_power"] == "stopped"
+
+
+def test_growth_that_gets_no_room_in_time_is_refused_and_gives_back_what_it_held(scratch):
+    with crowded(scratch, "--set", "memory.room_timeout=5s") as daemon:
+        api = daemon.local
+        api.act("POST", "/vms", vm("g", GIB, GIB // 4, desired_power="running", memory={
+            "size_bytes": GIB, "min_bytes": GIB // 4, "max_bytes": 6 * GIB}))
+        for name in "abc":
+            api.act("POST", f"/vms/{name}/pause")
+        before, held = api.get("/vms/g"), api.get("/hosts/h1")["allocation"]["held_bytes"]
+        growing = api.ok("PATCH", "/vms/g", {"memory": {"size_bytes": 5 * GIB}}).json["id"]
+        wait_in_line(api, growing)
+        assert api.get("/hosts/h1")["allocation"]["held_bytes"] > held
+        ended = api.operation(growing)
+        assert ended["state"] == "failed" and ended["error"]["code"] == "insufficient_capacity", ended
+        assert "VM g" in ended["error"]["detail"] and ended["error"]["hint"], ended
+        after = api.get("/vms/g")
+        assert after["power"] == "running" and after["pending"] == {} and after["memory"]["size_bytes"] == GIB
+        assert after["memory"]["current_bytes"] <= before["memory"]["size_bytes"]
+        wait_until(lambda: api.get("/hosts/h1")["allocation"]["held_bytes"] == held, 10, "what it held is free")
+        check_room_for_all([api.get("/hosts/h1/balloon")])

@@ -9,7 +9,7 @@ from conftest import MIB, add_host, daemon_for, small_vm
 from disks import start_with_host, wait_quiet
 from lab import wait_until
 from test_snapshot_policies import names, next_second, policy, run
-from test_snapshots import World
+from snapshots import World
 
 
 @pytest.fixture(name="slow")
