@@ -278,7 +278,7 @@ static int make_room(struct db *db, struct walk *walk, const struct vm_row *vm, 
 	int64_t too_many = depth + 1 - layer_max_chain_depth();
 	if (rc < 0 || too_many <= 0)
 		return rc;
-	rc = snapshot_policy_store_of_vm(db, walk->policy.id, vm->id, &own, e);
+	rc = snapshot_policy_store_in_chain(db, walk->policy.id, vm->id, disk, &own, e);
 	return rc < 0 ? rc : delete_oldest(db, walk, vm, &own, (size_t)too_many, e);
 }
 

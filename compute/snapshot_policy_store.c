@@ -39,6 +39,16 @@ SQL(snapshot_expired, 0,
 SQL(snapshot_of_policy, 0,
         "SELECT id FROM snapshot WHERE policy_id = ? AND vm_id = ? AND state = 'ready' "
         "ORDER BY created_at, id");
+SQL(snapshot_of_policy_in_chain,
+        SQL_SCAN, /* of what the disk's top stands on: as many rows as it has layers */
+        "WITH RECURSIVE chain (id) AS ("
+        "SELECT layer_id FROM volume WHERE vm_id = ?2 AND disk = ?3 "
+        "UNION ALL SELECT layer.backing_id FROM layer JOIN chain ON layer.id = chain.id "
+        "WHERE layer.backing_id IS NOT NULL) "
+        "SELECT snapshot.id FROM chain JOIN snapshot_disk ON snapshot_disk.layer_id = chain.id "
+        "JOIN snapshot ON snapshot.id = snapshot_disk.snapshot_id "
+        "WHERE snapshot.policy_id = ?1 AND snapshot.vm_id = ?2 AND snapshot.state = 'ready' "
+        "ORDER BY snapshot.created_at, snapshot.id");
 SQL(snapshot_vm_id, 0, "SELECT vm_id FROM snapshot WHERE id = ?");
 
 static int read_row(struct statement *s, struct snapshot_policy_row *ret_row, struct err *e)
@@ -171,6 +181,15 @@ int snapshot_policy_store_of_vm(struct db *db, const char *policy_id, const char
 	if (rc < 0)
 		return rc;
 	return read_ids(s, ret_ids, e);
+}
+
+int snapshot_policy_store_in_chain(struct db *db, const char *policy_id, const char *vm_id,
+        const char *disk, struct snapshot_ids *ret_ids, struct err *e)
+{
+	struct statement *s CLEANUP(statement_done) = NULL;
+	int rc = db_query(db, &snapshot_of_policy_in_chain,
+	        SQL_BINDS(SQL_TEXT(policy_id), SQL_TEXT(vm_id), SQL_TEXT(disk)), &s, e);
+	return rc < 0 ? rc : read_ids(s, ret_ids, e);
 }
 
 int snapshot_policy_store_vm_of(

@@ -33,6 +33,9 @@ int snapshot_policy_store_expired(
 /* A VM's snapshots of a policy that are ready, oldest first. */
 int snapshot_policy_store_of_vm(struct db *db, const char *policy_id, const char *vm_id,
         struct snapshot_ids *ret_ids, struct err *e);
+/* Those of them whose layer of that disk the VM writes above; the others are other branches'. */
+int snapshot_policy_store_in_chain(struct db *db, const char *policy_id, const char *vm_id,
+        const char *disk, struct snapshot_ids *ret_ids, struct err *e);
 /* Whose it is; ERR_NOT_FOUND. */
 int snapshot_policy_store_vm_of(
         struct db *db, const char *snapshot_id, char ret_vm_id[UUID_TEXT_SIZE], struct err *e);

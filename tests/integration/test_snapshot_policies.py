@@ -9,7 +9,7 @@ from berth import Berthd
 from conftest import MIB, add_host, daemon_for, small_vm
 from disks import rows
 from lab import wait_until
-from test_snapshots import World
+from snapshots import World
 
 
 def make_vm(api, name, **more):
@@ -134,6 +134,23 @@ def test_a_full_chain_gives_up_the_policys_oldest_and_goes_on(short):
     # It starts only if the files' headers say what is recorded.
     api.act("POST", "/vms/a/stop")
     api.act("POST", "/vms/a/start")
+
+
+def test_a_full_chain_takes_nothing_from_another_branch(short):
+    """What lies beside the chain would give no room in it."""
+    api = short.local
+    make_vm(api, "a")
+    api.act("POST", "/vms/a/snapshots", {"name": "base"})
+    policy(api, selector={"vms": ["a"]}, keep=10)
+    taken = []
+    for turn in range(3):
+        result = run(api)["result"]
+        assert (result["snapshots"], result["failed"]) == (1, {}), (turn, result)
+        taken.append(names(api, "a")[-1])
+        if turn == 0:
+            api.act("POST", "/vms/a/snapshots/base/revert", {"power": "running"})
+        next_second(api, "a")
+    assert names(api, "a") == ["base", taken[0], taken[2]]
 
 
 def test_a_chain_that_others_filled_is_left_alone_and_said(short):
