@@ -118,9 +118,12 @@ static void print_summary(const struct sim_summary *summary)
 {
 	for (int b = 0; b < SIM_BUDGETS; b++)
 		print_row("all", budgets[b], summary->reclaimed[b]);
-	printf("\npromises broken (seconds over capacity + targets below floors):");
+	printf("\npromises broken (seconds over capacity + targets below floors; in brackets: "
+	       "memory given "
+	       "twice + targets below floors):");
 	for (int p = 0; p < N_SIM_POLICIES; p++)
-		printf(" %s %.0f", policies[p]->name, summary->broken[p]);
+		printf(" %s %.0f (%.0f)", policies[p]->name, summary->broken[p],
+		        summary->granted[p]);
 	printf("\n");
 }
 
@@ -138,6 +141,7 @@ static void sum_up(
 		for (int level = 0; level < outcome->levels; level++) {
 			const struct sim_result *r = &outcome->at[p][level];
 			summary->broken[p] += r->over_capacity + r->below_min;
+			summary->granted[p] += r->granted_over + r->below_min;
 		}
 	}
 }

@@ -24,6 +24,8 @@ struct sim_summary {
 	double reclaimed[SIM_BUDGETS]
 	                [N_SIM_POLICIES]; /* GiB of a host, summed up over the families */
 	double broken[N_SIM_POLICIES];    /* seconds over capacity + targets below floors */
+	double granted
+	        [N_SIM_POLICIES]; /* seconds of memory given twice + targets below floors: a policy's own doing */
 };
 
 /* Runs them all and prints what came out, unless quiet. */

@@ -79,6 +79,7 @@ struct sim_result {
 	double idle;              /* GiB x seconds: sizes less what guests want */
 	double seconds;
 	double over_capacity; /* seconds in which guests had more than the host though their programs would fit */
+	double granted_over; /* seconds in which a target was raised into memory that others had or were told to have */
 	double below_min; /* tells */
 	double tells, starts;
 	double exceeding; /* cycles; known of Berth only */
@@ -92,6 +93,7 @@ struct sim_host {
 	int64_t now_s;
 	ptrdiff_t next; /* the guest that waits to start first; -1 */
 	bool measured;
+	bool has_granted; /* in this step: a target above what its guest has */
 	struct sim_random random;
 	struct sim_result result;
 };

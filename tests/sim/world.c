@@ -18,6 +18,7 @@ void sim_tell(struct sim_host *host, size_t i, int64_t target)
 		host->result.tells++;
 	if (target < guest->min && host->measured)
 		host->result.below_min++;
+	host->has_granted |= target > guest->told && target > guest->has;
 	guest->told = target;
 }
 
@@ -107,6 +108,13 @@ static void start_and_stop(
 	}
 }
 
+static void step_policy(struct sim_host *host, const struct sim_policy *policy, void *state)
+{
+	host->has_granted = false;
+	policy->step(state, host);
+	host->result.granted_over += host->measured && host->has_granted && sim_free(host) < 0;
+}
+
 /* A host over its capacity swaps, and all of its guests suffer; if their programs would fit, the policy is to blame. */
 static void measure(struct sim_host *host)
 {
@@ -159,7 +167,7 @@ void sim_run(
 				sim_guest_step(&host->guests[i]);
 		}
 		start_and_stop(host, policy, state, &asked_s);
-		policy->step(state, host);
+		step_policy(host, policy, state);
 		if (host->measured)
 			measure(host);
 	}
