@@ -14,6 +14,8 @@
 #include "compute/vm_live.h"
 #include "db/change_feed.h"
 
+#define OVERLAY_UNIT_BYTES 1024
+
 const char *const snapshot_kind_names[] = {"memory", "disk", "stopped", NULL};
 const char *const snapshot_state_names[] = {"creating", "ready", "deleting", NULL};
 const char *const snapshot_power_names[] = {"as_recorded", "running", "stopped", NULL};
@@ -158,24 +160,44 @@ void snapshot_sources_done(struct snapshot_sources *sources)
 	*sources = (struct snapshot_sources){0};
 }
 
-static int check_pool(struct db *db, const struct volume_row *volume, struct err *e)
+/* The pool in which a layer on top of `below` lies on that host. */
+static int choose_files(struct db *db, const struct layer_row *below, const char *host_id,
+        struct pool_access *ret_files, struct err *e)
 {
 	struct pool_access pool CLEANUP(pool_access_done) = {0};
-	int rc = pool_access_load(db, volume->pool_id, &pool, e);
-	if (rc < 0 || pool_kind_makes_files(pool.kind))
-		return rc;
-	err_set(e, ERR_UNSUPPORTED,
-	        "disk %s lies in pool %s of type %s, in which no files of a snapshot can be made",
-	        volume->disk, volume->pool, pool.kind->name);
-	return err_hint(e, "move the disk to a pool of files, such as a directory, or make the "
-	                   "snapshot in the storage itself");
+	int rc = pool_access_load(db, below->pool_id, &pool, e);
+	return rc < 0 ? rc : pool_choose_files(db, &pool, host_id, ret_files, e);
+}
+
+static int find_files(struct db *db, const struct volume_row *volume, const char *host_id,
+        char ret_id[UUID_TEXT_SIZE], struct err *e)
+{
+	struct layer_row top CLEANUP(layer_row_done) = {0};
+	struct pool_access files CLEANUP(pool_access_done) = {0};
+	int rc = layer_store_get(db, volume->layer_id, &top, e);
+	if (rc == 0)
+		rc = choose_files(db, &top, host_id, &files, e);
+	if (rc < 0)
+		return err_prefix(e, "disk %s", volume->disk);
+	uuid_text_copy(ret_id, files.id);
+	return 0;
+}
+
+/* libvirt makes files in units of 1 KiB: on a device of another size an overlay would be larger, and not go back into it. */
+static int check_size(const struct volume_row *volume, struct err *e)
+{
+	if (volume->size_bytes % OVERLAY_UNIT_BYTES == 0)
+		return 0;
+	return err_set(e, ERR_UNSUPPORTED,
+	        "disk %s has %lld bytes, and overlays have a multiple of %d", volume->disk,
+	        (long long)volume->size_bytes, OVERLAY_UNIT_BYTES);
 }
 
 static int check_source(struct db *db, const struct volume_row *volume, struct err *e)
 {
-	int rc = check_pool(db, volume, e);
+	int rc = snapshot_check_depth(db, volume->disk, volume->layer_id, e);
 	if (rc == 0)
-		rc = snapshot_check_depth(db, volume->disk, volume->layer_id, e);
+		rc = check_size(volume, e);
 	if (rc == 0 && !str_is_empty(volume->drift))
 		return err_set(e, ERR_UNPROCESSABLE, "disk %s differs from what is recorded: %s",
 		        volume->disk, volume->drift);
@@ -197,9 +219,6 @@ static struct snapshot_source source_of(const struct volume_row *volume)
 	snprintf(source.disk, sizeof(source.disk), "%s", volume->disk);
 	uuid_text_copy(source.volume_id, volume->id);
 	uuid_text_copy(source.layer_id, volume->layer_id);
-	snprintf(source.pool_id, sizeof(source.pool_id), "%s", volume->pool_id);
-	snprintf(source.host_id, sizeof(source.host_id), "%s",
-	        volume->host_id ? volume->host_id : "");
 	return source;
 }
 
@@ -215,9 +234,12 @@ int snapshot_find_sources(struct db *db, const struct vm_row *vm, const struct v
 		const struct volume_row *volume = find_volume(volumes, n, disk->name);
 		if (disk->kind == VM_DISK_CDROM || !volume)
 			continue; /* a medium is not written */
+		struct snapshot_source source = source_of(volume);
 		rc = check_source(db, volume, e);
 		if (rc == 0)
-			VEC_PUSH(&sources, source_of(volume));
+			rc = find_files(db, volume, vm->host_id, source.files_id, e);
+		if (rc == 0)
+			VEC_PUSH(&sources, source);
 	}
 	free_volumes(volumes, n);
 	if (rc < 0)
@@ -243,20 +265,23 @@ int snapshot_find_overlay(struct db *db, const char *layer_id, const char *volum
 	return rc;
 }
 
-int snapshot_reserve_overlay(
-        struct db *db, const char *layer_id, const char *volume_id, struct err *e)
+int snapshot_reserve_overlay(struct db *db, const char *layer_id, const char *volume_id,
+        const char *host_id, struct err *e)
 {
 	struct layer_row below CLEANUP(layer_row_done) = {0};
+	struct pool_access files CLEANUP(pool_access_done) = {0};
 	char id[UUID_TEXT_SIZE];
 	int rc = snapshot_find_overlay(db, layer_id, volume_id, id, e);
 	if (rc < 0 || id[0])
 		return rc;
 	rc = layer_store_get(db, layer_id, &below, e);
+	if (rc == 0)
+		rc = choose_files(db, &below, host_id, &files, e);
 	if (rc < 0)
 		return rc;
 	const struct layer_request request = {
-	        .pool_id = below.pool_id,
-	        .host_id = below.host_id[0] ? below.host_id : NULL,
+	        .pool_id = files.id,
+	        .host_id = files.shared ? NULL : host_id,
 	        .format = "qcow2",
 	        .size_bytes = below.size_bytes,
 	        .backing_id = layer_id,

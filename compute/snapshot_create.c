@@ -63,14 +63,14 @@ static enum snapshot_kind choose_kind(const struct vm_row *vm, bool memory)
 	return memory ? SNAPSHOT_MEMORY : SNAPSHOT_DISK;
 }
 
-/* Where the memory goes: beside the first disk, or in the default pool. */
+/* Where the memory goes: beside the first disk's new layer, or in the default pool. */
 static int choose_memory_pool(struct db *db, const struct vm_row *vm,
         const struct snapshot_sources *sources, char ret_id[UUID_TEXT_SIZE], struct err *e)
 {
 	struct pool_access pool CLEANUP(pool_access_done) = {0};
 	int rc = 0;
 	if (sources->len > 0)
-		uuid_text_copy(ret_id, sources->items[0].pool_id);
+		uuid_text_copy(ret_id, sources->items[0].files_id);
 	else
 		rc = pool_store_get_id(db, POOL_DEFAULT_NAME, ret_id, e);
 	if (rc == 0)
@@ -80,8 +80,8 @@ static int choose_memory_pool(struct db *db, const struct vm_row *vm,
 	                        db, &pool, vm->host_id, vm->memory_bytes, /* full= */ true, e);
 }
 
-static int reserve_disks(
-        struct db *db, const char *id, const struct snapshot_sources *sources, struct err *e)
+static int reserve_disks(struct db *db, const char *id, const char *host_id,
+        const struct snapshot_sources *sources, struct err *e)
 {
 	int rc = 0;
 	for (size_t i = 0; i < sources->len && rc == 0; i++) {
@@ -89,7 +89,8 @@ static int reserve_disks(
 		rc = snapshot_store_add_disk(
 		        db, id, source->disk, source->volume_id, source->layer_id, e);
 		if (rc == 0)
-			rc = snapshot_reserve_overlay(db, source->layer_id, source->volume_id, e);
+			rc = snapshot_reserve_overlay(
+			        db, source->layer_id, source->volume_id, host_id, e);
 	}
 	return rc;
 }
@@ -131,7 +132,7 @@ static int reserve(struct db *db, const struct vm_row *vm, const char *id, bool 
 	        .power = kind == SNAPSHOT_STOPPED ? POWER_STOPPED : vm->recorded_power,
 	};
 	rc = snapshot_store_set_origin(db, &row, e);
-	return rc < 0 ? rc : reserve_disks(db, id, &sources, e);
+	return rc < 0 ? rc : reserve_disks(db, id, vm->host_id, &sources, e);
 }
 
 static int store_reserved(struct db *db, void *arg, struct err *e)

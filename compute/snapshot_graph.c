@@ -41,6 +41,14 @@ static int load_rows(struct db *db, const char *volume_id, struct rows *rows, st
 	return rc;
 }
 
+static bool is_abroad(const struct rows *rows, const struct layer_row *row)
+{
+	for (size_t i = 0; i < rows->v.len; i++)
+		if (str_equal(rows->v.items[i].id, row->backing_id))
+			return !str_equal(rows->v.items[i].pool_id, row->pool_id);
+	return false;
+}
+
 static int fill_node(struct db *db, const struct volume_row *volume, const struct layer_row *row,
         struct layer_node *node, struct err *e)
 {
@@ -76,6 +84,8 @@ int snapshot_graph_load(struct db *db, const struct volume_row *volume, bool is_
 	graph.nodes = xcalloc(graph.n + 1, sizeof(graph.nodes[0]));
 	for (size_t i = 0; i < graph.n && rc == 0; i++)
 		rc = fill_node(db, volume, &graph.rows[i], &graph.nodes[i], e);
+	for (size_t i = 0; i < graph.n && rc == 0; i++)
+		graph.nodes[i].is_abroad = is_abroad(&rows, &graph.rows[i]);
 	if (rc == 0 && is_running)
 		mark_open(&graph, volume->layer_id);
 	if (rc < 0)

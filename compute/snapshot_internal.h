@@ -15,8 +15,8 @@ extern const struct operation_kind snapshot_create_kind, snapshot_revert_kind, s
 /* A disk of the VM whose content a snapshot keeps, with its volume. */
 struct snapshot_source {
 	char disk[64];
-	char volume_id[UUID_TEXT_SIZE], layer_id[UUID_TEXT_SIZE], pool_id[UUID_TEXT_SIZE];
-	char host_id[UUID_TEXT_SIZE]; /* "": shared pool */
+	char volume_id[UUID_TEXT_SIZE], layer_id[UUID_TEXT_SIZE];
+	char files_id[UUID_TEXT_SIZE]; /* the pool where a snapshot's files lie */
 	int64_t size_bytes;
 };
 struct snapshot_sources {
@@ -34,9 +34,9 @@ int snapshot_check_depth(struct db *db, const char *disk, const char *layer_id, 
 /* The new layer of that volume on that layer, reserved by the operation under way: "" if there is none. */
 int snapshot_find_overlay(struct db *db, const char *layer_id, const char *volume_id,
         char ret_id[UUID_TEXT_SIZE], struct err *e);
-/* Reserves it. Writer. */
-int snapshot_reserve_overlay(
-        struct db *db, const char *layer_id, const char *volume_id, struct err *e);
+/* Reserves it, where files lie that stand on that layer (pool_choose_files). Writer. */
+int snapshot_reserve_overlay(struct db *db, const char *layer_id, const char *volume_id,
+        const char *host_id, struct err *e);
 /* Forgets the overlays on these layers that never came into use. Writer. */
 int snapshot_forget_overlays(struct db *db, const struct snapshot_disks *disks, struct err *e);
 

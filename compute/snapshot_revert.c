@@ -106,7 +106,7 @@ static int store_planned(struct db *db, struct vm_call *call, struct err *e)
 	int rc = snapshot_store_disks(db, snapshot_id_of(call->input), &disks, e);
 	for (size_t i = 0; i < disks.len && rc == 0; i++)
 		rc = snapshot_reserve_overlay(
-		        db, disks.items[i].layer_id, disks.items[i].volume_id, e);
+		        db, disks.items[i].layer_id, disks.items[i].volume_id, call->host_id, e);
 	return rc;
 }
 

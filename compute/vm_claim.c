@@ -106,21 +106,24 @@ static int use_image(struct db *db, const struct vm_spec *spec, struct vm_disk *
 }
 
 /* The layer that a clone's disk begins as. */
-static int use_layer(struct db *db, struct vm_disk *disk, const char *pool_id, struct err *e)
+static int use_layer(struct db *db, struct vm_disk *disk, const struct vm_claim *claim,
+        char ret_layer[UUID_TEXT_SIZE], struct err *e)
 {
-	struct layer_row layer CLEANUP(layer_row_done) = {0};
-	int rc = layer_store_get(db, disk->from_layer, &layer, e);
+	struct layer_chain chain CLEANUP(layer_chain_done) = {0};
+	int rc = layer_chain_load(db, disk->from_layer, &chain, e);
+	for (size_t i = 0; i < chain.len && rc == 0; i++)
+		if (layer_chain_enters_pool(&chain, i))
+			rc = pool_check_host(db, chain.pools[i]->id, claim->host_id, e);
 	if (rc < 0)
 		return rc;
-	disk->size_bytes = layer.size_bytes;
-	if (strcmp(layer.pool_id, pool_id) != 0)
-		return err_set(e, ERR_UNSUPPORTED,
-		        "disk %s of the snapshot lies in another pool now", disk->name);
+	disk->size_bytes = chain.layers[0].size_bytes;
+	uuid_text_copy(ret_layer, disk->from_layer);
 	return 0;
 }
 
+/* `files`: where it begins, if it cannot in its pool; NULL: there. */
 static int reserve_new(struct db *db, struct vm_disk *disk, const char *backing_id,
-        const struct vm_claim *claim, struct err *e)
+        const struct pool_access *files, const struct vm_claim *claim, struct err *e)
 {
 	const char *random = claim->vm_id + UUID_TEXT_SIZE - 1 - 8; /* its beginning is the time */
 	char *name CLEANUP(cleanup_free) =
@@ -141,6 +144,7 @@ static int reserve_new(struct db *db, struct vm_disk *disk, const char *backing_
 	        .vm_id = claim->vm_id,
 	        .disk = disk->name,
 	        .backing_id = backing_id[0] ? backing_id : NULL,
+	        .files = files,
 	};
 	char id[UUID_TEXT_SIZE];
 	int rc = volume_reserve(db, &request, id, e);
@@ -149,11 +153,47 @@ static int reserve_new(struct db *db, struct vm_disk *disk, const char *backing_
 	return rc;
 }
 
+/*
+ * In a pool that holds no files nothing can stand on an image or a snapshot. A disk that shall be whole begins in the pool's
+ * file_pool and moves in when it is made (vm_volumes_flatten_new); a linked one stays there. *ret_files: the disk's pool, or that
+ * other one.
+ */
+static int choose_files(struct db *db, struct vm_disk *disk, const struct pool_access *pool,
+        const struct vm_claim *claim, struct pool_access *ret_files, struct err *e)
+{
+	int rc = pool_choose_files(db, pool, claim->host_id, ret_files, e);
+	if (rc < 0 || strcmp(ret_files->id, pool->id) == 0)
+		return rc;
+	if (disk->kind == VM_DISK_CDROM)
+		return err_set(e, ERR_UNSUPPORTED,
+		        "the medium of CD-ROM %s is a file, and pool %s (%s) holds none",
+		        disk->name, pool->name, pool->kind->name);
+	if (!disk->from_layer[0])
+		disk->clone = VM_CLONE_FULL;
+	else if (disk->clone == VM_CLONE_LINKED)
+		str_replace(&disk->pool, ret_files->name);
+	return 0;
+}
+
+static int claim_copy(struct db *db, const struct vm_spec *spec, struct vm_disk *disk,
+        const struct pool_access *pool, const struct vm_claim *claim, struct err *e)
+{
+	struct pool_access files CLEANUP(pool_access_done) = {0};
+	char backing[UUID_TEXT_SIZE] = "";
+	int rc = choose_files(db, disk, pool, claim, &files, e);
+	if (rc == 0)
+		rc = disk->from_layer[0] ? use_layer(db, disk, claim, backing, e)
+		                         : use_image(db, spec, disk, files.id, claim, backing, e);
+	bool begins_elsewhere = rc == 0 && !str_equal(files.name, disk->pool);
+	return rc < 0 ? rc
+	              : reserve_new(db, disk, backing, begins_elsewhere ? &files : NULL, claim, e);
+}
+
 static int claim_new(struct db *db, const struct vm_spec *spec, struct vm_disk *disk,
         const struct vm_claim *claim, struct err *e)
 {
-	char pool_id[UUID_TEXT_SIZE], backing[UUID_TEXT_SIZE] = "";
-	int rc = pool_store_get_id(db, disk->pool, pool_id, e);
+	struct pool_access pool CLEANUP(pool_access_done) = {0};
+	int rc = pool_access_load(db, disk->pool, &pool, e);
 	if (rc == ERR_NOT_FOUND) {
 		char pointer[128];
 		snprintf(pointer, sizeof(pointer), "/disks/%s/pool", disk->name);
@@ -161,14 +201,11 @@ static int claim_new(struct db *db, const struct vm_spec *spec, struct vm_disk *
 		        e, ERR_REFERENCE, pointer, "there is no pool named %s", disk->pool);
 	}
 	if (rc == 0)
-		rc = pool_check_host(db, pool_id, claim->host_id, e);
-	if (rc == 0 && disk->from_layer[0]) {
-		rc = use_layer(db, disk, pool_id, e);
-		uuid_text_copy(backing, disk->from_layer);
-	} else if (rc == 0 && disk->image) {
-		rc = use_image(db, spec, disk, pool_id, claim, backing, e);
-	}
-	return rc < 0 ? rc : reserve_new(db, disk, backing, claim, e);
+		rc = pool_check_host(db, pool.id, claim->host_id, e);
+	if (rc < 0)
+		return rc;
+	return disk->from_layer[0] || disk->image ? claim_copy(db, spec, disk, &pool, claim, e)
+	                                          : reserve_new(db, disk, "", NULL, claim, e);
 }
 
 /* ---- all disks ---- */

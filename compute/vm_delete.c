@@ -14,6 +14,7 @@
 #include "compute/vm_live.h"
 #include "compute/vm_volumes.h"
 #include "db/reader.h"
+#include "storage/pool_store.h"
 
 static int refuse_running(const char *name, struct err *e)
 {
@@ -23,29 +24,49 @@ static int refuse_running(const char *name, struct err *e)
 	return ERR_WRONG_STATE;
 }
 
+/* A disk that stays must lie where its volume says: of a LUN with snapshots what was written since them lies elsewhere. */
+static int check_home(struct db *db, const struct volume_row *volume, struct err *e)
+{
+	struct layer_row top CLEANUP(layer_row_done) = {0};
+	struct pool_row pool CLEANUP(pool_row_done) = {0};
+	int rc = layer_store_get(db, volume->layer_id, &top, e);
+	if (rc < 0 || str_equal(top.pool_id, volume->pool_id))
+		return rc;
+	rc = pool_store_get(db, top.pool_id, &pool, e);
+	if (rc < 0)
+		return rc;
+	err_set(e, ERR_IN_USE,
+	        "volume %s of pool %s would be left in two pools: what disk %s has written lies in "
+	        "pool %s",
+	        volume->name, volume->pool, volume->disk, pool.name);
+	return err_hint(e, "delete the VM's snapshots first or let the disk's move end, or delete "
+	                   "the disks, too");
+}
+
 /* Its own snapshots go with it; what others hold stays whole. */
-static int check_volumes(struct db *db, const char *vm_id, struct err *e)
+static int check_volumes(struct db *db, const char *vm_id, bool delete_disks, struct err *e)
 {
 	struct volume_row *volumes = NULL;
 	size_t n = 0;
 	int rc = volume_store_of_vm(db, vm_id, &volumes, &n, e);
 	for (size_t i = 0; i < n; i++) {
 		if (rc == 0)
-			rc = volume_check_unused(db, &volumes[i], vm_id, e);
+			rc = delete_disks ? volume_check_unused(db, &volumes[i], vm_id, e)
+			                  : check_home(db, &volumes[i], e);
 		volume_row_done(&volumes[i]);
 	}
 	free(volumes);
 	return rc;
 }
 
-/* Once more, before anything is done: what was asked for earlier may stand on its disks by now. */
+/* Once more, before anything is done: what was asked for earlier may stand on its disks by now, or have moved them. */
 static int check_again(struct vm_call *call, struct err *e)
 {
 	struct db *db;
-	if (!json_is_true(json_object_get(call->input, "delete_disks")))
-		return 0;
 	int rc = readers_get(call->readers, &db, e);
-	return rc < 0 ? rc : check_volumes(db, call->vm_id, e);
+	return rc < 0 ? rc
+	              : check_volumes(db, call->vm_id,
+	                        json_is_true(json_object_get(call->input, "delete_disks")), e);
 }
 
 static int stop_domain(struct vm_call *call, const struct driver *driver,
@@ -200,8 +221,8 @@ int vm_delete(struct db *db, struct vms *vms, const struct vm_row *row, bool del
 		return rc < 0 ? rc : vm_add_change(db, "released", row->id, row->name, e);
 	}
 	rc = vm_check_host(request, db, row->host_id, e);
-	if (rc == 0 && delete_disks)
-		rc = check_volumes(db, row->id, e);
+	if (rc == 0)
+		rc = check_volumes(db, row->id, delete_disks, e);
 	if (rc < 0)
 		return rc;
 	json_t *input =

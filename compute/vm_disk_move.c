@@ -135,7 +135,7 @@ static int record_move(struct db *db, const char *vm_id, const json_t *input, st
 		return rc;
 	rc = layer_mark_ready(db, text_of(input, "to"), e);
 	if (rc == 0)
-		rc = volume_set_layer(db, volume.id, text_of(input, "to"), e);
+		rc = volume_move_to_layer(db, volume.id, text_of(input, "to"), e);
 	if (rc == 0)
 		rc = layer_mark_deleting(db, volume.layer_id, e);
 	if (rc == 0)
@@ -318,19 +318,19 @@ const struct operation_kind vm_disk_move_kind = {
 
 /* ---- the mutation ---- */
 
-static int check_free_name(
-        struct db *db, const char *pool, const struct vm_row *row, const char *name, struct err *e)
+static int check_free_name(struct db *db, const char *pool, const struct vm_row *row,
+        const struct volume_row *volume, struct err *e)
 {
 	struct volume_row other CLEANUP(volume_row_done) = {0};
-	int rc = volume_store_find(db, pool, row->host_id, name, &other, e);
+	int rc = volume_store_find(db, pool, row->host_id, volume->name, &other, e);
 	if (rc == ERR_NOT_FOUND) {
 		err_clear(e);
 		return 0;
 	}
-	if (rc < 0)
+	if (rc < 0 || str_equal(other.id, volume->id)) /* itself, which lies elsewhere until now */
 		return rc;
-	return err_set_at(
-	        e, ERR_EXISTS, "/pool", "pool %s has a volume named %s already", pool, name);
+	return err_set_at(e, ERR_EXISTS, "/pool", "pool %s has a volume named %s already", pool,
+	        volume->name);
 }
 
 static int load_pool(struct db *db, const char *name, const struct vm_row *row,
@@ -352,6 +352,14 @@ static int load_pool(struct db *db, const char *name, const struct vm_row *row,
 	        ret_pool->name, ret_pool->kind->name);
 }
 
+static const char *choose_format(const struct vm_disk_move *move, const struct pool_access *pool,
+        const struct layer_row *top)
+{
+	if (move->format)
+		return move->format;
+	return pool->kind->flags & POOL_FILES ? top->format : "raw";
+}
+
 static int reserve(struct db *db, const struct vm_row *row, const struct volume_row *volume,
         const struct pool_access *pool, const char *format, char ret_id[UUID_TEXT_SIZE],
         struct err *e)
@@ -360,7 +368,9 @@ static int reserve(struct db *db, const struct vm_row *row, const struct volume_
 	if (!(pool->kind->flags & POOL_FILES) && strcmp(format, "raw") != 0)
 		return err_set_at(e, ERR_UNSUPPORTED, "/format",
 		        "pool %s (%s) holds raw volumes only", pool->name, pool->kind->name);
-	int rc = pool_check_room(db, pool, row->host_id, volume->size_bytes, /* full= */ false, e);
+	bool is_counted = str_equal(volume->pool_id, pool->id);
+	int rc = pool_check_room(
+	        db, pool, row->host_id, is_counted ? 0 : volume->size_bytes, /* full= */ false, e);
 	const struct layer_request request = {
 	        .pool_id = pool->id,
 	        .host_id = host_id,
@@ -378,16 +388,18 @@ static int check_movable(struct db *db, const struct vm_row *row, const char *di
 	int rc = vm_disk_volume(db, row, disk, volume, e);
 	if (rc == 0)
 		rc = load_pool(db, move->pool, row, pool, e);
-	if (rc == 0 && str_equal(volume->pool_id, pool->id))
-		rc = err_set_at(e, ERR_INVALID, "/pool", "disk %s is in pool %s already", disk,
-		        volume->pool);
+	if (rc == 0)
+		rc = layer_store_get(db, volume->layer_id, top, e);
+	if (rc == 0 && str_equal(top->pool_id, pool->id))
+		rc = err_set_at(
+		        e, ERR_INVALID, "/pool", "disk %s is in pool %s already", disk, pool->name);
 	if (rc == 0)
 		rc = volume_check_unused(db, volume, NULL, e);
 	if (rc == 0)
 		rc = vm_disk_check_one_layer(db, volume->id, disk, NULL, e);
 	if (rc == 0)
-		rc = check_free_name(db, pool->name, row, volume->name, e);
-	return rc != 0 ? rc : layer_store_get(db, volume->layer_id, top, e);
+		rc = check_free_name(db, pool->name, row, volume, e);
+	return rc;
 }
 
 int vm_disk_start_move(struct db *db, struct vms *vms, const struct vm_row *row, const char *disk,
@@ -406,8 +418,7 @@ int vm_disk_start_move(struct db *db, struct vms *vms, const struct vm_row *row,
 	if (rc == 0)
 		rc = check_movable(db, row, disk, move, &volume, &pool, &top, e);
 	if (rc == 0)
-		rc = reserve(
-		        db, row, &volume, &pool, move->format ? move->format : top.format, to, e);
+		rc = reserve(db, row, &volume, &pool, choose_format(move, &pool, &top), to, e);
 	if (rc < 0)
 		return rc;
 	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:s, s:s, s:s}", "disk", disk,

@@ -59,7 +59,7 @@ static const struct field disk_fields[] = {
                 DISK_OF(clone),
                 .names = vm_clone_names,
                 .doc = "linked: stands on the image for good; full: becomes independent of it in "
-                       "the background"},
+                       "the background, and always so in a pool that holds no files"},
         {.name = "size_bytes",
                 .type = FIELD_INT,
                 DISK_OF(size_bytes),

@@ -245,19 +245,28 @@ static bool shall_be_full(const struct vm_spec *spec, const char *name)
 	return disk && disk->clone == VM_CLONE_FULL;
 }
 
+/* Into the pool it belongs to, whole; or it becomes so where it lies. */
+static int start_copy(
+        struct db *db, struct vms *vms, const struct vm_plan *plan, size_t i, struct err *e)
+{
+	const struct vm_request request = {.requested_by = "berth", .wait_ms = HOST_PATIENCE_MS};
+	const struct volume_row *volume = &plan->volumes[i];
+	const struct vm_disk_move move = {.pool = volume->pool};
+	char operation[UUID_TEXT_SIZE];
+	if (str_equal(plan->chains[i].layers[0].pool_id, volume->pool_id))
+		return vm_disk_start_flatten(
+		        db, vms, &plan->row, volume->disk, &request, operation, e);
+	return vm_disk_start_move(db, vms, &plan->row, volume->disk, &move, &request, operation, e);
+}
+
 int vm_volumes_flatten_new(struct db *db, const struct operation *op, struct err *e)
 {
 	struct vm_plan plan CLEANUP(vm_plan_done) = {0};
-	const struct vm_request request = {.requested_by = "berth", .wait_ms = HOST_PATIENCE_MS};
 	int rc = vm_plan_load(db, operation_target_id(op), &plan, e);
-	for (size_t i = 0; i < plan.n_volumes && rc == 0; i++) {
-		const char *disk = plan.volumes[i].disk;
-		char operation[UUID_TEXT_SIZE];
+	for (size_t i = 0; i < plan.n_volumes && rc == 0; i++)
 		if (was_made_by(op, &plan.volumes[i]) && plan.chains[i].len > 1 &&
-		        shall_be_full(&plan.spec, disk))
-			rc = vm_disk_start_flatten(
-			        db, vms_of(op), &plan.row, disk, &request, operation, e);
-	}
+		        shall_be_full(&plan.spec, plan.volumes[i].disk))
+			rc = start_copy(db, vms_of(op), &plan, i, e);
 	return rc;
 }
 

@@ -418,6 +418,9 @@ struct driver {
 	/* The sources of a running domain's disk, top first; caller frees each and the NULL-terminated array. */
 	int (*disk_chain)(struct driver_connection *c, const char *id, const char *disk,
 	        char ***ret_paths, struct err *e);
+	/* What QEMU says of a running domain's disk: its size as a guest sees it. */
+	int (*disk_capacity)(struct driver_connection *c, const char *id, const char *disk,
+	        int64_t *ret_bytes, struct err *e);
 	/* A domain of the host, whosever it is, that runs with that layer in a disk's chain or block job, or whose managed
 	 * save names it: its name, NULL for none. Caller frees. */
 	int (*find_user)(

@@ -171,6 +171,7 @@ const struct driver driver_libvirt = {
         .block_pull = libvirt_block_pull,
         .block_job_get = libvirt_block_job_get,
         .block_job_end = libvirt_block_job_end,
+        .disk_capacity = libvirt_block_capacity,
         .block_resize = libvirt_block_resize,
         .set_disk_limits = libvirt_block_set_limits,
         .disk_chain = libvirt_block_chain,

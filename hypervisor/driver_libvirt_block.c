@@ -197,6 +197,20 @@ int libvirt_block_resize(struct driver_connection *c, const char *id, const char
 	return 0;
 }
 
+int libvirt_block_capacity(struct driver_connection *c, const char *id, const char *disk,
+        int64_t *ret_bytes, struct err *e)
+{
+	struct disk_handle h CLEANUP(cleanup_disk_handle) = {0};
+	virDomainBlockInfo info = {0};
+	int r = find_disk(c, id, disk, &h, e);
+	if (r < 0)
+		return r;
+	if (virDomainGetBlockInfo(h.domain, h.chain.target, &info, 0) < 0)
+		return libvirt_domain_error(h.domain, "measuring a disk of", e);
+	*ret_bytes = (int64_t)info.capacity;
+	return 0;
+}
+
 int libvirt_block_set_limits(struct driver_connection *c, const char *id, const char *disk,
         int64_t iops_limit, int64_t bytes_per_second_limit, struct err *e)
 {

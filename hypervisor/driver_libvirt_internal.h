@@ -128,6 +128,8 @@ int libvirt_block_job_get(struct driver_connection *c, const char *id, const cha
         struct block_job_info *ret_info, struct err *e);
 int libvirt_block_job_end(struct driver_connection *c, const char *id, const char *disk,
         enum block_job_end how, struct err *e);
+int libvirt_block_capacity(struct driver_connection *c, const char *id, const char *disk,
+        int64_t *ret_bytes, struct err *e);
 int libvirt_block_resize(struct driver_connection *c, const char *id, const char *disk,
         int64_t size_bytes, struct err *e);
 int libvirt_block_set_limits(struct driver_connection *c, const char *id, const char *disk,

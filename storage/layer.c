@@ -83,12 +83,12 @@ static int exchange_files(
         struct db *db, const struct layer_row *upper, const struct layer_row *lower, struct err *e)
 {
 	char *aside CLEANUP(cleanup_free) = str_format("%s merging", lower->file);
-	int rc = layer_store_set_file(db, lower->id, aside, lower->format, NULL, e);
+	int rc = layer_store_set_file(db, lower->id, aside, lower, NULL, e);
 	if (rc == 0)
-		rc = layer_store_set_file(db, upper->id, lower->file, lower->format,
-		        id_or_null(lower->backing_id), e);
+		rc = layer_store_set_file(
+		        db, upper->id, lower->file, lower, id_or_null(lower->backing_id), e);
 	if (rc == 0)
-		rc = layer_store_set_file(db, lower->id, upper->file, upper->format, NULL, e);
+		rc = layer_store_set_file(db, lower->id, upper->file, upper, NULL, e);
 	return rc < 0 ? rc : layer_mark_deleting(db, lower->id, e);
 }
 

@@ -45,8 +45,8 @@ int layer_mark_deleting(struct db *db, const char *id, struct err *e);
 int layer_forget(
         struct db *db, const char *id, struct err *e); /* the file is gone; missing row: success */
 /*
- * After `upper` was committed into `lower`, the layer below it: upper takes over lower's file, format and backing; lower's
- * row gets upper's old file and state "deleting", and nothing stands on it. The caller deletes that file, then forgets it.
+ * After `upper` was committed into `lower`, the layer below it: upper takes over lower's file with its pool, format and backing;
+ * lower's row gets upper's old file and state "deleting", and nothing stands on it. The caller deletes that file, then forgets it.
  * Called again: nothing changes.
  */
 int layer_merge_down(struct db *db, const char *upper_id, const char *lower_id, struct err *e);
@@ -104,7 +104,8 @@ int layer_chain_create_top(const struct layer_chain *chain, bool preallocate,
         const struct driver *driver, struct driver_connection *c, struct err *e);
 /*
  * Lane thread: whether layers[0] stands on nothing, whatever is recorded: the header of a qcow2 file is QEMU's, and it writes
- * there that nothing is below only when a pull is complete.
+ * there that nothing is below only when a pull is complete. On a network source it says so from the beginning, so there the
+ * answer is no: a pull is repeated.
  */
 int layer_chain_is_flat(const struct layer_chain *chain, const struct driver *driver,
         struct driver_connection *c, bool *ret_flat, struct err *e);

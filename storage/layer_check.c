@@ -13,8 +13,6 @@
 #include "hypervisor/driver.h"
 #include "storage/layer.h"
 
-#define SECTOR_BYTES 512
-
 static int drift(struct err *e, const struct layer_chain *chain, size_t i, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 
@@ -37,19 +35,23 @@ static int check_raw_size(
 	int64_t recorded = chain->layers[i].size_bytes, found = info->capacity_bytes;
 	if (!str_equal(info->format, "raw") && info->format[0])
 		return 0; /* the size in a guest's header means nothing */
-	/* Block devices and the like come in units of their own. */
-	bool may_be_larger = !(chain->pools[i]->kind->flags & POOL_FILES);
-	int64_t rounded = (recorded + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES;
-	if (found == recorded || found == rounded || (may_be_larger && found > recorded))
+	if (pool_kind_is_size(chain->pools[i]->kind, recorded, found))
 		return 0;
 	return drift(
 	        e, chain, i, "it has %lld bytes, not %lld", (long long)found, (long long)recorded);
 }
 
+/* Of a network source QEMU and libvirt write URLs of their own, or nothing: what a chain stands on is told to them anyway. */
+static bool header_names_below(const struct layer_chain *chain, size_t i)
+{
+	return i + 1 < chain->len && chain->sources[i + 1].type != DOMAIN_SOURCE_NETWORK;
+}
+
 static int check_qcow2_header(
         const struct layer_chain *chain, size_t i, const struct volume_info *info, struct err *e)
 {
-	const char *below = i + 1 < chain->len ? chain->paths[i + 1] : NULL;
+	const char *below = header_names_below(chain, i) ? chain->paths[i + 1] : NULL;
+	bool is_comparable = below || i + 1 == chain->len;
 	int64_t recorded = chain->layers[i].size_bytes;
 	if (!str_equal(info->format, "qcow2"))
 		return drift(e, chain, i, "it is %s, not qcow2",
@@ -57,7 +59,7 @@ static int check_qcow2_header(
 	if (info->capacity_bytes != recorded)
 		return drift(e, chain, i, "its disk has %lld bytes, not %lld",
 		        (long long)info->capacity_bytes, (long long)recorded);
-	if (!str_equal(info->backing_path, below))
+	if (is_comparable && !str_equal(info->backing_path, below))
 		return drift(e, chain, i, "it stands on %s, not on %s",
 		        info->backing_path ? info->backing_path : "nothing",
 		        below ? below : "nothing");
@@ -119,7 +121,7 @@ int layer_chain_is_flat(const struct layer_chain *chain, const struct driver *dr
 	struct volume_info info CLEANUP(volume_info_done) = {0};
 	*ret_flat = chain->len == 1;
 	bool is_told = pool->kind->libvirt_type && driver->volume_get && driver->volume_list &&
-	               str_equal(chain->layers[0].format, "qcow2");
+	               str_equal(chain->layers[0].format, "qcow2") && header_names_below(chain, 0);
 	if (*ret_flat || !is_told)
 		return 0;
 	int rc = pool_access_ensure(pool, driver, c, e);
@@ -147,12 +149,13 @@ int layer_chain_create_top(const struct layer_chain *chain, bool preallocate,
 	if (!driver->volume_create)
 		return err_set(e, ERR_UNSUPPORTED,
 		        "the host's hypervisor connection serves no storage pools");
+	const bool names_below = header_names_below(chain, 0);
 	const struct volume_config config = {
 	        .name = top->file,
 	        .format = top->format,
 	        .size_bytes = top->size_bytes,
-	        .backing_path = chain->len > 1 ? chain->paths[1] : NULL,
-	        .backing_format = chain->len > 1 ? chain->layers[1].format : NULL,
+	        .backing_path = names_below ? chain->paths[1] : NULL,
+	        .backing_format = names_below ? chain->layers[1].format : NULL,
 	        .preallocate = preallocate,
 	};
 	int rc = pool_access_ensure(pool, driver, c, e);

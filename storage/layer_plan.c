@@ -69,6 +69,10 @@ static struct layer_action merge_idle(const struct graph *g, size_t lower, size_
 	size_t above = upper, count = count_children(g, upper, &above);
 	if (count == 1)
 		action.open = above;
+	if (count > 1 && g->nodes[upper].is_abroad)
+		return defer(lower, upper,
+		        "it lies in a pool of its own, and several branches read through the layer "
+		        "that stands on it");
 	if (count > 1)
 		action.kind = LAYER_ACTION_PULL;
 	return action;

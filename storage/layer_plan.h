@@ -5,7 +5,8 @@
  *	nothing stands on it                        -> DELETE it
  *	one layer stands on it, and no one else
  *	reads what lies above                       -> COMMIT that one down into it
- *	... but several stand on that one           -> PULL it up into that one (only its own file changes)
+ *	... but several stand on that one           -> PULL it up into that one (only its own file changes);
+ *	                                               if that lies in another pool -> DEFER: the volume would leave its own
  *	... which a running VM has open in its midst -> DEFER: QEMU can do neither while it runs
  *	several layers stand on it                  -> it stays: what they share lies there
  *
@@ -28,6 +29,7 @@ struct layer_node {
 	bool is_top;     /* its volume is written through it: held, too */
 	bool is_open;    /* in a chain that a running VM has open */
 	bool is_foreign; /* another volume's (a linked clone's): never touched */
+	bool is_abroad;  /* in another pool than the layer below it */
 };
 
 enum layer_action_kind {

@@ -28,7 +28,8 @@ SQL(layer_update_state, 0, "UPDATE layer SET state = ?2 WHERE id = ?1");
 SQL(layer_update_size, 0, "UPDATE layer SET size_bytes = ?2 WHERE id = ?1");
 SQL(layer_update_backing, 0, "UPDATE layer SET backing_id = ?2 WHERE id = ?1");
 SQL(layer_update_file, 0,
-        "UPDATE layer SET file = ?2, format = ?3, backing_id = ?4, drift = '' WHERE id = ?1");
+        "UPDATE layer SET file = ?2, format = ?3, backing_id = ?4, pool_id = ?5, host_id = ?6, "
+        "drift = '' WHERE id = ?1");
 SQL(layer_delete_row, 0, "DELETE FROM layer WHERE id = ?");
 
 SQL(layer_leftovers, SQL_SCAN, /* once a minute */
@@ -160,11 +161,14 @@ int layer_store_set_size(struct db *db, const char *id, int64_t size_bytes, stru
 	return db_run(db, &layer_update_size, SQL_BINDS(SQL_TEXT(id), SQL_INT(size_bytes)), e);
 }
 
-int layer_store_set_file(struct db *db, const char *id, const char *file, const char *format,
-        const char *backing_id, struct err *e)
+int layer_store_set_file(struct db *db, const char *id, const char *file,
+        const struct layer_row *place, const char *backing_id, struct err *e)
 {
+	const char *host_id = place->host_id[0] ? place->host_id : NULL;
 	return db_run(db, &layer_update_file,
-	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(file), SQL_TEXT(format), SQL_TEXT(backing_id)), e);
+	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(file), SQL_TEXT(place->format),
+	                SQL_TEXT(backing_id), SQL_TEXT(place->pool_id), SQL_TEXT(host_id)),
+	        e);
 }
 
 int layer_store_delete(struct db *db, const char *id, struct err *e)

@@ -16,8 +16,9 @@ int layer_store_set_size(struct db *db, const char *id, int64_t size_bytes, stru
 /* backing_id NULL: none */
 int layer_store_set_backing(struct db *db, const char *id, const char *backing_id, struct err *e);
 /* What a merge exchanges. */
-int layer_store_set_file(struct db *db, const char *id, const char *file, const char *format,
-        const char *backing_id, struct err *e);
+/* `id` lies in `file` from now on, which is `place`'s, in its pool and host, with its format. backing_id NULL: on nothing. */
+int layer_store_set_file(struct db *db, const char *id, const char *file,
+        const struct layer_row *place, const char *backing_id, struct err *e);
 int layer_store_delete(struct db *db, const char *id, struct err *e);
 /* A layer of that image in that pool (host_id NULL: shared): *ret_id is "" if there is none. */
 int layer_store_find_copy(struct db *db, const char *image_id, const char *pool_id,

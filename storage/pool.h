@@ -18,8 +18,9 @@ enum pool_kind_flags {
 	POOL_SHARED = 1 << 1, /* always shared */
 	POOL_LOCAL = 1 << 2,  /* never shared */
 	POOL_ADOPT_ONLY =
-	        1 << 3,     /* Berth cannot make volumes in it: existing ones are registered */
-	POOL_THIN = 1 << 4, /* space is taken as it is written */
+	        1 << 3,      /* Berth cannot make volumes in it: existing ones are registered */
+	POOL_THIN = 1 << 4,  /* space is taken as it is written */
+	POOL_SHORT = 1 << 5, /* libvirt (9.0) reports its volumes a block too short */
 };
 struct pool_kind {
 	const char *name;         /* as in the API: dir, netfs, logical, ... */
@@ -34,6 +35,8 @@ struct pool_kind {
 };
 /* Whether Berth can make files in such pools: overlays, copies of images, seeds. */
 bool pool_kind_makes_files(const struct pool_kind *kind);
+/* Whether a raw volume recorded with one size may be what libvirt lists with another: devices come in units of their own. */
+bool pool_kind_is_size(const struct pool_kind *kind, int64_t recorded_bytes, int64_t listed_bytes);
 enum pool_member {
 	POOL_HAS_PATH = 1 << 0,
 	POOL_HAS_HOSTS = 1 << 1,
@@ -64,6 +67,7 @@ struct pool_spec {
 	double overcommit_ratio; /* of thin space; 0: no limit */
 	int64_t warn_percent;    /* of capacity in use: an event */
 	int64_t quota_bytes;     /* sum of volumes' sizes; 0: none */
+	char *file_pool; /* name; where files lie that this one cannot hold; NULL: "default" */
 };
 extern const struct field_table pool_write_fields;  /* POST, PUT */
 extern const struct field_table pool_config_fields; /* stored: without name and secret */
@@ -137,6 +141,14 @@ int pool_ensure_default(struct db *db, const char *path, struct err *e);
 bool pool_source_is_same(const struct pool_spec *a, const struct pool_spec *b);
 
 /* ---- choosing: any connection ---- */
+
+/*
+ * Where files go that stand on a volume of this pool: overlays of snapshots and clones, saved memory, images' copies. The pool
+ * itself if it can hold them, else the one that its `file_pool` names. ERR_UNSUPPORTED if that is none, as pool_check_host if
+ * `host_id` cannot work with it.
+ */
+int pool_choose_files(struct db *db, const struct pool_access *access, const char *host_id,
+        struct pool_access *ret_files, struct err *e);
 
 /*
  * Whether `host_id` can work with that pool now: ERR_NOT_FOUND-like ERR_REFERENCE when the pool does not belong to the

@@ -11,8 +11,6 @@
 #include "base/str.h"
 #include "base/vec.h"
 
-#define SECTOR_BYTES 512
-
 void drift_layers_done(struct drift_layers *layers)
 {
 	for (size_t i = 0; i < layers->len; i++) {
@@ -38,10 +36,7 @@ static char *compare_raw(const struct drift_layer *layer, const struct pool_kind
 	int64_t recorded = layer->size_bytes, size = found->capacity_bytes;
 	if (found->format[0] && !str_equal(found->format, "raw"))
 		return xstrdup(""); /* the size in a guest's header means nothing */
-	/* Block devices and the like come in units of their own. */
-	bool may_be_larger = !(kind->flags & POOL_FILES);
-	int64_t rounded = (recorded + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES;
-	if (size == recorded || size == rounded || (may_be_larger && size > recorded))
+	if (pool_kind_is_size(kind, recorded, size))
 		return xstrdup("");
 	return str_format("file %s has %lld bytes, not %lld", layer->file, (long long)size,
 	        (long long)recorded);

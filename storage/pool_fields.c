@@ -200,10 +200,17 @@ static const struct field_table source_write_table =
 	                .default_text = "85",                                                      \
 	                .doc = "Percentage of the capacity in use from which on an event pool/"    \
 	                       "filling warns"},                                                   \
+	        {.name = "quota_bytes",                                                            \
+	                .type = FIELD_INT,                                                         \
+	                OF(quota_bytes),                                                           \
+	                .min = 0,                                                                  \
+	                .max = QUOTA_MAX,                                                          \
+	                .default_text = "0",                                                       \
+	                .doc = "Bytes that the volumes' sizes may sum up to; 0: no limit"},        \
 	{                                                                                          \
-		.name = "quota_bytes", .type = FIELD_INT, OF(quota_bytes), .min = 0,               \
-		.max = QUOTA_MAX, .default_text = "0",                                             \
-		.doc = "Bytes that the volumes' sizes may sum up to; 0: no limit"                  \
+		.name = "file_pool", .type = FIELD_STRING, OF(file_pool), .max = 63,               \
+		.doc = "Of a pool that holds no files: the pool where snapshots' overlays, saved " \
+		       "memory and images' copies of its volumes lie; none: pool default"          \
 	}
 #define HOSTS_FIELD                                                                                \
 	{                                                                                          \

@@ -6,6 +6,9 @@
 #include "base/str.h"
 #include "storage/pool.h"
 
+#define SECTOR_BYTES    512
+#define BLOCK_MAX_BYTES 4096 /* of a SCSI disk */
+
 static const char *const netfs_formats[] = {"nfs", "cifs", "glusterfs", "auto", NULL};
 static const char *const logical_formats[] = {"lvm2", NULL};
 
@@ -50,7 +53,7 @@ static const struct pool_kind kinds[] = {
                 .source = DOMAIN_SOURCE_NETWORK,
                 .protocol = "iscsi",
                 .secret_usage = "iscsi",
-                .flags = POOL_SHARED | POOL_ADOPT_ONLY,
+                .flags = POOL_SHARED | POOL_ADOPT_ONLY | POOL_SHORT,
                 .required = POOL_HAS_HOSTS | POOL_HAS_DEVICE | POOL_HAS_INITIATOR,
                 .allowed = POOL_HAS_HOSTS | POOL_HAS_DEVICE | POOL_HAS_INITIATOR | POOL_HAS_USER,
                 .doc = "the logical units of an iSCSI target, reached by QEMU itself"},
@@ -104,6 +107,15 @@ const struct pool_kind *pool_kind_of(const struct pool_spec *spec)
 bool pool_kind_makes_files(const struct pool_kind *kind)
 {
 	return kind->flags & POOL_FILES && !(kind->flags & POOL_ADOPT_ONLY) && kind->libvirt_type;
+}
+
+bool pool_kind_is_size(const struct pool_kind *kind, int64_t recorded_bytes, int64_t listed_bytes)
+{
+	int64_t rounded = (recorded_bytes + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES;
+	int64_t missing = kind->flags & POOL_SHORT ? BLOCK_MAX_BYTES : 0;
+	if (kind->flags & POOL_FILES)
+		return listed_bytes == recorded_bytes || listed_bytes == rounded;
+	return listed_bytes >= recorded_bytes - missing;
 }
 
 bool pool_spec_is_shared(const struct pool_spec *spec)

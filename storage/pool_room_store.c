@@ -9,17 +9,17 @@
 #include "storage/pool_store.h"
 
 /*
- * The volumes' sizes; the images' copies, which are files that never grow; and what volumes of other pools are being
- * moved into. `and_layer` and `and_volume` narrow it to one host.
+ * The volumes' sizes; the images' copies, which are files that never grow; and once each volume of another pool that has
+ * layers here: it is being moved, or its overlays lie here. `and_layer` and `and_volume` narrow it to one host.
  */
 #define PROVISIONED(and_volume, and_layer)                                                         \
 	"SELECT (SELECT coalesce(sum(size_bytes), 0) FROM volume WHERE pool_id = ?1" and_volume    \
 	") + (SELECT coalesce(sum(image.file_bytes), 0) FROM layer "                               \
 	"JOIN image ON image.id = layer.image_id WHERE layer.pool_id = ?1" and_layer               \
-	") + (SELECT coalesce(sum(layer.size_bytes), 0) FROM layer "                               \
-	"JOIN volume ON volume.id = layer.volume_id "                                              \
-	"WHERE layer.pool_id = ?1 AND layer.state = 'creating' "                                   \
-	"AND volume.pool_id <> ?1" and_layer ")"
+	") + (SELECT coalesce(sum(bytes), 0) FROM (SELECT max(layer.size_bytes) AS bytes "         \
+	"FROM layer JOIN volume ON volume.id = layer.volume_id "                                   \
+	"WHERE layer.pool_id = ?1 AND layer.state <> 'deleting' "                                  \
+	"AND volume.pool_id <> ?1" and_layer " GROUP BY volume.id))"
 SQL(pool_provisioned, 0, PROVISIONED("", ""));
 SQL(pool_provisioned_host, 0,
         PROVISIONED(" AND coalesce(host_id, '') = ?2", " AND coalesce(layer.host_id, '') = ?2"));

@@ -83,6 +83,14 @@ static void check_shared(const struct pool_spec *spec, struct field_errors *erro
 		        pool_kind_of(spec)->name, pool_spec_is_shared(spec) ? "shared" : "local");
 }
 
+static void check_file_pool(const struct pool_spec *spec, struct field_errors *errors)
+{
+	const struct pool_kind *kind = pool_kind_of(spec);
+	if (spec->file_pool && pool_kind_makes_files(kind))
+		field_errors_add(errors, "bad_value", "/file_pool",
+		        "must not be given: pools of kind %s hold files themselves", kind->name);
+}
+
 static void check_ratio(const struct pool_spec *spec, struct field_errors *errors)
 {
 	/* Written so that not-a-number, which compares false with everything, is refused. */
@@ -99,6 +107,7 @@ int pool_spec_check(const struct pool_spec *spec, struct field_errors *errors, s
 	check_secret(spec, errors);
 	check_shared(spec, errors);
 	check_ratio(spec, errors);
+	check_file_pool(spec, errors);
 	if (errors->len == before)
 		return 0;
 	return err_set(e, ERR_INVALID, "the pool is not valid");

@@ -100,7 +100,8 @@ static int find_pool(struct db *db, struct reservation *r, struct err *e)
 		        "Berth cannot make volumes in pool %s (%s): only existing ones can be "
 		        "registered",
 		        r->pool.name, r->pool.kind->name);
-	if (!(r->pool.kind->flags & POOL_FILES) && !str_equal(r->request->format, "raw"))
+	if (!r->request->files && !(r->pool.kind->flags & POOL_FILES) &&
+	        !str_equal(r->request->format, "raw"))
 		return err_set_at(e, ERR_UNSUPPORTED, "/format",
 		        "pool %s (%s) holds raw volumes only", r->pool.name, r->pool.kind->name);
 	return adopts ? pool_check_file_is_free(db, &r->pool, r->request->existing_file, e)
@@ -129,10 +130,11 @@ static int insert_volume(struct db *db, const struct reservation *r, struct err 
 
 static int insert_first_layer(struct db *db, const struct reservation *r, struct err *e)
 {
+	const struct pool_access *pool = r->request->files ? r->request->files : &r->pool;
 	const struct layer_request layer = {
 	        .id = r->id,
-	        .pool_id = r->pool.id,
-	        .host_id = r->host_id,
+	        .pool_id = pool->id,
+	        .host_id = pool->shared ? NULL : r->request->host_id,
 	        .format = r->request->format,
 	        .size_bytes = r->request->size_bytes,
 	        .backing_id = r->request->backing_id,
@@ -277,6 +279,12 @@ int volume_set_layer(struct db *db, const char *id, const char *layer_id, struct
 		return rc;
 	rc = volume_store_set_layer(db, id, layer_id, e);
 	return rc < 0 ? rc : add_change(db, "updated", id, row.name, NULL, e);
+}
+
+int volume_move_to_layer(struct db *db, const char *id, const char *layer_id, struct err *e)
+{
+	int rc = volume_set_layer(db, id, layer_id, e);
+	return rc < 0 ? rc : volume_store_follow_layer(db, id, e);
 }
 
 int volume_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e)

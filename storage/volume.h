@@ -10,6 +10,8 @@
 #include "base/uuid.h"
 #include "db/db.h"
 
+struct pool_access;
+
 struct volume_row {
 	char id[UUID_TEXT_SIZE];
 	char layer_id[UUID_TEXT_SIZE]; /* the layer it is written through */
@@ -26,6 +28,9 @@ char *volume_file_name(const char *id, const char *format);
 
 struct volume_request {
 	const char *pool, *host_id, *name, *format; /* host_id: ignored in a shared pool */
+	const struct pool_access *
+	        files; /* where its first layer lies, a qcow2 file, until it is moved into a `pool` that holds
+	                                    no files; NULL: in `pool` */
 	int64_t size_bytes;
 	const char *vm_id, *disk;  /* NULL: free-standing */
 	const char *backing_id;    /* a layer it stands on (a linked clone); NULL: empty */
@@ -50,8 +55,10 @@ int volume_forget(struct db *db, const char *id,
 int volume_attach(
         struct db *db, const char *id, const char *vm_id, const char *disk, struct err *e);
 int volume_detach(struct db *db, const char *id, struct err *e);
-/* From now on it is written through another layer (a snapshot, a revert, a move); its pool and host are that layer's. */
+/* From now on it is written through another layer (a snapshot, a revert); it belongs to the pool it belonged to. */
 int volume_set_layer(struct db *db, const char *id, const char *layer_id, struct err *e);
+/* ... and its pool, host and format are that layer's (a move, a wipe). */
+int volume_move_to_layer(struct db *db, const char *id, const char *layer_id, struct err *e);
 int volume_set_size(
         struct db *db, const char *id, int64_t size_bytes, struct err *e); /* and its top layer's */
 /* Its next backup cannot build on an earlier one. */

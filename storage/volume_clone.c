@@ -95,8 +95,10 @@ static int check_source(struct db *db, const struct clone_plan *plan, struct err
 static int load_pool(struct db *db, struct clone_plan *plan, struct err *e)
 {
 	const char *name = plan->request->pool;
+	const char *own =
+	        plan->volume.pool_id ? plan->volume.pool_id : plan->source.layers[0].pool_id;
 	if (!name)
-		return pool_access_load(db, plan->source.layers[0].pool_id, &plan->pool, e);
+		return pool_access_load(db, own, &plan->pool, e);
 	char id[UUID_TEXT_SIZE];
 	int rc = pool_store_get_id(db, name, id, e);
 	if (rc == ERR_NOT_FOUND)
@@ -150,12 +152,12 @@ static int choose_format(struct clone_plan *plan, struct err *e)
 			plan->format = plan->source.layers[0].format;
 		return 0;
 	}
-	if (!pool_kind_makes_files(plan->pool.kind) ||
-	        !(plan->source.pools[0]->kind->flags & POOL_FILES))
-		return err_set(e, ERR_UNSUPPORTED,
-		        "linked clones need pools of files on both sides: %s is %s, %s is %s",
-		        plan->source.pools[0]->name, plan->source.pools[0]->kind->name,
+	if (!pool_kind_makes_files(plan->pool.kind)) {
+		err_set_at(e, ERR_UNSUPPORTED, "/pool",
+		        "a linked clone is a file, and Berth makes none in pool %s (%s)",
 		        plan->pool.name, plan->pool.kind->name);
+		return err_hint(e, "name a pool of files, or make a full clone");
+	}
 	if (!str_equal(plan->format, "qcow2"))
 		return err_set_at(e, ERR_INVALID, "/format",
 		        "a linked clone is qcow2: only that format can stand on another file");

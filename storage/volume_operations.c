@@ -27,27 +27,26 @@ static int ensure_pool(struct volume_call *call, const struct driver *driver,
 	return pool_access_ensure(call->chain.pools[0], driver, c, e);
 }
 
-/* What libvirt has no pool for can only be opened. */
-static int try_to_open(struct volume_call *call, const struct driver *driver,
+/* The size is QEMU's word: libvirt's is a sector short for units that it reaches by iscsi-direct (9.0). */
+static int measure(struct volume_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	const struct carrier_disk disk = {
 	        .name = CARRIER_DISK, .chain = &call->chain, .read_only = true};
 	int rc = carrier_start(driver, c, call->operation_id, &disk, 1, e);
+	if (rc == 0 && driver->disk_capacity)
+		rc = driver->disk_capacity(
+		        c, call->operation_id, CARRIER_DISK, &call->size_bytes, e);
 	int stopped = carrier_stop(driver, c, call->operation_id, rc < 0 ? NULL : e);
 	return rc < 0 ? rc : stopped;
 }
 
-/* Registers what is there: its size is taken over. */
-static int look_up_existing(struct volume_call *call, const struct driver *driver,
+static int look_up_in_pool(struct volume_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	const struct pool_access *pool = call->chain.pools[0];
 	const char *file = call->chain.layers[0].file;
 	struct volume_info info CLEANUP(volume_info_done) = {0};
-	call->size_bytes = call->row.size_bytes;
-	if (!pool->kind->libvirt_type)
-		return try_to_open(call, driver, c, e);
 	if (!driver->volume_get)
 		return err_set(e, ERR_UNSUPPORTED,
 		        "the host's hypervisor connection serves no storage pools");
@@ -58,6 +57,21 @@ static int look_up_existing(struct volume_call *call, const struct driver *drive
 	if (rc == 0)
 		call->size_bytes = info.capacity_bytes;
 	return rc;
+}
+
+/* Registers what is there, with the size it has. What libvirt has no pool for can only be opened. */
+static int look_up_existing(struct volume_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	bool is_listed = call->chain.pools[0]->kind->libvirt_type;
+	call->size_bytes = call->row.size_bytes;
+	int rc = is_listed ? look_up_in_pool(call, driver, c, e) : 0;
+	if (rc == 0)
+		rc = measure(call, driver, c, e);
+	if (rc != ERR_UNSUPPORTED || !is_listed)
+		return rc;
+	err_clear(e); /* a hypervisor that runs nothing */
+	return 0;
 }
 
 static int create_file(struct volume_call *call, const struct driver *driver,

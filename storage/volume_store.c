@@ -28,10 +28,10 @@ SQL(volume_insert, 0,
         "INSERT INTO volume (id, name, pool_id, host_id, format, size_bytes, layer_id, vm_id, "
         "disk, "
         "created_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating')");
-SQL(volume_update_layer, 0,
-        "UPDATE volume SET layer_id = ?2, version = version + 1, "
-        "pool_id = (SELECT pool_id FROM layer WHERE id = ?2), "
-        "host_id = (SELECT host_id FROM layer WHERE id = ?2) WHERE id = ?1");
+SQL(volume_update_layer, 0, "UPDATE volume SET layer_id = ?2, version = version + 1 WHERE id = ?1");
+SQL(volume_update_place, 0,
+        "UPDATE volume SET (pool_id, host_id, format) = "
+        "(SELECT pool_id, host_id, format FROM layer WHERE id = volume.layer_id) WHERE id = ?");
 SQL(volume_update_size, 0,
         "UPDATE volume SET size_bytes = ?2, version = version + 1 WHERE id = ?1");
 SQL(volume_set_full_backup, 0, "UPDATE volume SET next_backup_full = 1 WHERE id = ?");
@@ -224,6 +224,11 @@ int volume_store_vm_name(struct db *db, const char *vm_id, char **ret_name, stru
 int volume_store_set_layer(struct db *db, const char *id, const char *layer_id, struct err *e)
 {
 	return db_run(db, &volume_update_layer, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(layer_id)), e);
+}
+
+int volume_store_follow_layer(struct db *db, const char *id, struct err *e)
+{
+	return db_run(db, &volume_update_place, SQL_BINDS(SQL_TEXT(id)), e);
 }
 
 int volume_store_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e)

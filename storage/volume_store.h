@@ -22,6 +22,8 @@ int volume_store_delete(struct db *db, const char *id, struct err *e);
 int volume_store_vm_name(struct db *db, const char *vm_id, char **ret_name, struct err *e);
 
 int volume_store_set_layer(struct db *db, const char *id, const char *layer_id, struct err *e);
+/* Its pool, host and format become those of the layer it is written through. */
+int volume_store_follow_layer(struct db *db, const char *id, struct err *e);
 int volume_store_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e);
 int volume_store_set_full_backup(struct db *db, const char *id, struct err *e);
 /* Appends who holds it, in words: linked clones of others, snapshots (but of own_vm_id's). Some of them if many. */

@@ -157,7 +157,7 @@ static int put_away(struct db *db, const char *id, struct err *e)
 static int store_exchange(struct db *db, struct volume_call *call, struct err *e)
 {
 	struct volume_row row CLEANUP(volume_row_done) = {0};
-	int rc = volume_set_layer(db, call->row.id, new_layer(call), e);
+	int rc = volume_move_to_layer(db, call->row.id, new_layer(call), e);
 	if (rc == 0)
 		rc = layer_mark_ready(db, new_layer(call), e);
 	if (rc == 0)
@@ -246,10 +246,14 @@ static int choose_way(
 static int reserve_layer(
         struct db *db, const struct volume_row *row, char ret_id[UUID_TEXT_SIZE], struct err *e)
 {
+	struct pool_access pool CLEANUP(pool_access_done) = {0};
+	int rc = pool_access_load(db, row->pool_id, &pool, e);
+	if (rc < 0)
+		return rc;
 	const struct layer_request request = {
 	        .pool_id = row->pool_id,
 	        .host_id = row->host_id,
-	        .format = row->format,
+	        .format = pool.kind->flags & POOL_FILES ? row->format : "raw",
 	        .size_bytes = row->size_bytes,
 	        .volume_id = row->id,
 	};

@@ -94,6 +94,9 @@ static void test_the_graph_marks_what_is_held_written_and_open(void **state)
 	        "volume_id, "
 	        "state, created_at) VALUES ('" SIDE "', '" POOL "', '" HOST
 	        "', 'side', 'qcow2', 1048576, '" BASE "', '" VOLUME "', 'ready', 0)");
+	exec(w, "INSERT INTO pool (id, name, kind, path, created_at) VALUES ('q', 'q', 'dir', "
+	        "'/q', 0); "
+	        "UPDATE layer SET pool_id = 'q' WHERE id = '" SIDE "'");
 	add(w, S1, "a", NULL, SIDE, 1);
 	ok(volume_store_get(w->db, VOLUME, &volume, &w->e));
 	ok(snapshot_graph_load(w->db, &volume, /* is_running= */ true, &graph, &w->e));
@@ -104,6 +107,7 @@ static void test_the_graph_marks_what_is_held_written_and_open(void **state)
 		assert_int_equal(node->is_top, str_equal(node->id, TOP));
 		assert_int_equal(node->is_open, !str_equal(node->id, SIDE));
 		assert_false(node->is_foreign);
+		assert_int_equal(node->is_abroad, str_equal(node->id, SIDE));
 	}
 }
 
@@ -113,8 +117,8 @@ static void test_overlays_are_found_until_they_are_in_use(void **state)
 	char id[UUID_TEXT_SIZE], again[UUID_TEXT_SIZE];
 	ok(snapshot_find_overlay(w->db, TOP, VOLUME, id, &w->e));
 	assert_string_equal(id, "");
-	ok(snapshot_reserve_overlay(w->db, TOP, VOLUME, &w->e));
-	ok(snapshot_reserve_overlay(w->db, TOP, VOLUME, &w->e)); /* a step that runs again */
+	ok(snapshot_reserve_overlay(w->db, TOP, VOLUME, HOST, &w->e));
+	ok(snapshot_reserve_overlay(w->db, TOP, VOLUME, HOST, &w->e)); /* a step that runs again */
 	assert_int_equal(count(w, "SELECT count(*) FROM layer"), 3);
 	ok(snapshot_find_overlay(w->db, TOP, VOLUME, id, &w->e));
 	assert_string_not_equal(id, "");
@@ -130,6 +134,9 @@ static void test_forgetting_all_takes_the_branches_off_the_chain_and_leaves_the_
 	        "volume_id, "
 	        "state, created_at) VALUES ('" SIDE "', '" POOL "', '" HOST
 	        "', 'side', 'qcow2', 1048576, '" BASE "', '" VOLUME "', 'ready', 0)");
+	exec(w, "INSERT INTO pool (id, name, kind, path, created_at) VALUES ('q', 'q', 'dir', "
+	        "'/q', 0); "
+	        "UPDATE layer SET pool_id = 'q' WHERE id = '" SIDE "'");
 	add(w, S1, "a", NULL, BASE, 1);
 	add(w, S2, "b", S1, SIDE, 2);
 	ok(snapshot_store_set_current(w->db, VM, S1, &w->e));

@@ -102,7 +102,7 @@ static void begin_snapshot(struct lab *lab, char ret_overlay[UUID_TEXT_SIZE])
 	struct world *w = lab->w;
 	add(w, S1, "a", NULL, TOP, 1);
 	ok(snapshot_store_set_state(w->db, S1, SNAPSHOT_CREATING, &w->e));
-	ok(snapshot_reserve_overlay(w->db, TOP, VOLUME, &w->e));
+	ok(snapshot_reserve_overlay(w->db, TOP, VOLUME, HOST, &w->e));
 	ok(snapshot_find_overlay(w->db, TOP, VOLUME, ret_overlay, &w->e));
 	make_file(lab, ret_overlay);
 }

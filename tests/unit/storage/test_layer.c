@@ -262,6 +262,28 @@ static void test_merge_into_a_raw_base_makes_the_upper_layer_raw(void **state)
 	assert_non_null(strstr(row.file, ids[0]));
 }
 
+static void test_merge_across_pools_takes_the_lower_ones_pool(void **state)
+{
+	struct layer_test *t = *state;
+	struct layer_row upper CLEANUP(layer_row_done) = {0};
+	struct layer_row lower CLEANUP(layer_row_done) = {0};
+	char ids[2][UUID_TEXT_SIZE];
+	make_chain(t, 2, ids);
+	char *elsewhere CLEANUP(cleanup_free) = str_format(
+	        "INSERT INTO pool (id, name, kind, path, shared, created_at) VALUES ('san', 'san', "
+	        "'dir', '/san', 1, 0); UPDATE layer SET pool_id = 'san', host_id = NULL WHERE "
+	        "id = '%s'",
+	        ids[0]);
+	fixture_exec(t->v->base, elsewhere);
+	assert_int_equal(run(t, merge_job, ids[1], ids[0]), 0);
+	get(t, ids[1], &upper);
+	get(t, ids[0], &lower);
+	assert_string_equal(upper.pool_id, "san");
+	assert_string_equal(upper.host_id, "");
+	assert_string_equal(lower.pool_id, t->pool_id);
+	assert_string_equal(lower.host_id, t->v->host_id);
+}
+
 static void test_merge_of_layers_that_are_not_neighbours_changes_nothing(void **state)
 {
 	struct layer_test *t = *state;
@@ -288,6 +310,7 @@ int main(void)
 	        LAYER_TEST(
 	                test_merge_gives_the_upper_layer_the_lower_ones_file_and_twice_is_as_once),
 	        LAYER_TEST(test_merge_into_a_raw_base_makes_the_upper_layer_raw),
+	        LAYER_TEST(test_merge_across_pools_takes_the_lower_ones_pool),
 	        LAYER_TEST(test_merge_of_layers_that_are_not_neighbours_changes_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

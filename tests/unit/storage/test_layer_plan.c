@@ -431,6 +431,22 @@ static void test_without_a_running_vm_such_a_layer_is_pulled_up(void **state)
 	assert_int_equal(action.open, 1);
 }
 
+static void test_unless_that_takes_the_volume_out_of_its_pool(void **state)
+{
+	(void)state;
+	const struct layer_node nodes[] = {NODE("a", ""),
+	        NODE("b", "a", .is_held = true, .is_abroad = true), NODE("c", "b", .is_top = true),
+	        NODE("d", "b", .is_held = true)};
+	int deferred = 0;
+	assert_int_equal(NEXT(nodes).kind, LAYER_ACTION_NONE);
+	assert_int_equal(layer_plan_deferred(nodes, 4, count_deferred, &deferred), 1);
+	/* Once a branch is gone, what lies abroad goes down into it. */
+	struct layer_action action = layer_plan_next(nodes, 3);
+	assert_int_equal(action.kind, LAYER_ACTION_COMMIT);
+	assert_int_equal(action.lower, 0);
+	assert_int_equal(action.open, 2);
+}
+
 static void test_a_frozen_branch_is_committed_through_the_layer_above_it(void **state)
 {
 	(void)state;
@@ -467,6 +483,8 @@ int main(void)
 	        cmocka_unit_test(test_the_top_of_a_running_vm_is_committed_by_that_vm),
 	        cmocka_unit_test(test_a_layer_amid_a_running_chain_with_another_branch_waits),
 	        cmocka_unit_test(test_without_a_running_vm_such_a_layer_is_pulled_up),
+	        cmocka_unit_test(test_without_a_running_vm_such_a_layer_is_pulled_up),
+	        cmocka_unit_test(test_unless_that_takes_the_volume_out_of_its_pool),
 	        cmocka_unit_test(test_a_frozen_branch_is_committed_through_the_layer_above_it),
 	        cmocka_unit_test(test_linked_clones_of_others_hold_what_they_stand_on),
 	        cmocka_unit_test(test_walks_keep_every_content_and_leave_nothing_over),

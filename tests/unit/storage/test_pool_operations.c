@@ -266,6 +266,43 @@ static void test_host_that_reaches_the_pool_is_chosen(void **state)
 	assert_non_null(strstr(f->e.message, "host h2: because"));
 }
 
+/* The pool that holds files for "ceph" on h1, or the error. */
+static int choose_files(struct pool_fixture *p, char ret_name[64])
+{
+	struct pool_access ceph CLEANUP(pool_access_done) = {0};
+	struct pool_access files CLEANUP(pool_access_done) = {0};
+	err_clear(&p->base->e);
+	assert_int_equal(pool_access_load(p->base->reader, "ceph", &ceph, &p->base->e), 0);
+	int rc = pool_choose_files(p->base->reader, &ceph, p->h1, &files, &p->base->e);
+	snprintf(ret_name, 64, "%s", rc == 0 ? files.name : "");
+	return rc;
+}
+
+static void test_what_a_pool_without_files_cannot_hold_lies_in_its_file_pool(void **state)
+{
+	struct pool_fixture *p = *state;
+	struct pool_job job;
+	char name[64];
+	pool_make(p, RBD_POOL, NULL);
+	assert_int_equal(choose_files(p, name), ERR_UNSUPPORTED); /* there is no pool "default" */
+	assert_non_null(strstr(p->base->e.message, "pool default"));
+	assert_non_null(strstr(p->base->e.hint, "file_pool"));
+	assert_int_equal(pool_run(p, &job, pool_update_job, "ceph", "{\"file_pool\":\"fast\"}"),
+	        ERR_REFERENCE);
+	assert_int_equal(pool_run(p, &job, pool_update_job, "ceph", "{\"file_pool\":\"ceph\"}"),
+	        ERR_REFERENCE);
+	pool_make(p, DIR_POOL, NULL);
+	assert_int_equal(pool_run(p, &job, pool_update_job, "ceph", "{\"file_pool\":\"fast\"}"), 0);
+	assert_string_equal(job.operation, ""); /* nothing that hosts must know */
+	assert_int_equal(choose_files(p, name), 0);
+	assert_string_equal(name, "fast");
+	fixture_exec(p->base, "UPDATE pool_host SET state = 'error', reason = 'because' WHERE "
+	                      "pool_id = (SELECT id FROM pool WHERE name = 'fast')");
+	assert_int_equal(choose_files(p, name), ERR_UNAVAILABLE);
+	assert_int_equal(pool_run(p, &job, pool_update_job, "fast", "{\"file_pool\":\"ceph\"}"),
+	        ERR_INVALID);
+}
+
 static int check_room(struct pool_fixture *p, const char *id, int64_t size, bool full)
 {
 	struct pool_access access CLEANUP(pool_access_done) = {0};
@@ -371,6 +408,7 @@ int main(void)
 	        POOL_TEST(test_failed_deletion_can_be_repeated),
 	        POOL_TEST(test_default_pool_cannot_be_deleted),
 	        POOL_TEST(test_host_that_reaches_the_pool_is_chosen),
+	        POOL_TEST(test_what_a_pool_without_files_cannot_hold_lies_in_its_file_pool),
 	        POOL_TEST(test_quota_counts_all_hosts),
 	        POOL_TEST(test_images_copies_moves_and_resizes_under_way_count),
 	        POOL_TEST(test_overcommit_counts_the_host_and_full_volumes_need_free_space),
