@@ -121,7 +121,9 @@ class PrivateLibvirt:
 
     def _start_libvirtd(self):
         words = ["libvirtd", "-d"] + (["-l"] if self.listen_tcp else [])
-        self.namespace.start_daemon(self.log_dir / "libvirtd.out", *words)
+        # Again, as its systemd unit does: a child that an earlier one forked may hold the lock of the pid file for a moment.
+        wait_until(lambda: self.namespace.start_daemon(self.log_dir / "libvirtd.out", *words) or True, 20,
+                   "libvirtd starts", interval_seconds=0.5)
         wait_until(self.socket.exists, 30, f"{self.socket} exists")
 
     def _start_default_network(self):
