@@ -188,9 +188,10 @@ static int check_size(const struct volume_row *volume, struct err *e)
 {
 	if (volume->size_bytes % OVERLAY_UNIT_BYTES == 0)
 		return 0;
-	return err_set(e, ERR_UNSUPPORTED,
-	        "disk %s has %lld bytes, and overlays have a multiple of %d", volume->disk,
-	        (long long)volume->size_bytes, OVERLAY_UNIT_BYTES);
+	err_set(e, ERR_UNSUPPORTED, "disk %s has %lld bytes, and overlays have a multiple of %d",
+	        volume->disk, (long long)volume->size_bytes, OVERLAY_UNIT_BYTES);
+	return err_hint(e, "a LUN that an earlier version registered is a sector short: delete its "
+	                   "volume, which leaves the LUN, and register it again");
 }
 
 static int check_source(struct db *db, const struct volume_row *volume, struct err *e)

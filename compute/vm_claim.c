@@ -31,7 +31,7 @@ static int claim_existing(
 		return err_set_at(e, ERR_INVALID, pointer, "volume %s has %lld bytes, not %lld",
 		        volume.name, (long long)volume.size_bytes, (long long)disk->size_bytes);
 	disk->size_bytes = volume.size_bytes;
-	rc = pool_check_host(db, volume.pool_id, claim->host_id, e);
+	rc = volume_check_host(db, &volume, claim->host_id, e);
 	return rc < 0 ? rc : volume_attach(db, volume.id, claim->vm_id, disk->name, e);
 }
 

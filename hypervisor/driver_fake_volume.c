@@ -403,6 +403,16 @@ void fake_volume_foreign_remove(const char *host, const char *pool, const char *
 	free_volume(map_remove(p->store->volumes, volume));
 }
 
+/* QEMU calls logical unit 3 of a target "IQN/3", libvirt "unit:0:0:3". */
+static struct fake_volume *find_in_pool(const struct fake_pool *pool, const char *name)
+{
+	struct fake_volume *v = map_get(pool->store->volumes, name);
+	if (v || !str_equal(pool->type, "iscsi-direct"))
+		return v;
+	char *unit CLEANUP(cleanup_free) = str_format("unit:0:0:%s", name);
+	return map_get(pool->store->volumes, unit);
+}
+
 /* Locked, both. */
 static struct fake_volume *find_by_path(
         struct fake_host *h, const char *path, const struct fake_pool **ret_pool)
@@ -414,7 +424,7 @@ static struct fake_volume *find_by_path(
 		size_t n = strlen(pool->base);
 		struct fake_volume *v = NULL;
 		if (strncmp(path, pool->base, n) == 0 && path[n] == '/')
-			v = map_get(pool->store->volumes, path + n + 1);
+			v = find_in_pool(pool, path + n + 1);
 		if (!v)
 			continue;
 		*ret_pool = pool;

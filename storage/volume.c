@@ -304,11 +304,42 @@ int volume_require_full_backup(struct db *db, const char *id, struct err *e)
 	return volume_store_set_full_backup(db, id, e);
 }
 
+/* The host on which one of its files lies, "" if all pools are shared: also of a shared pool's volume overlays may be local. */
+static int find_local_host(struct db *db, const struct volume_row *row,
+        char ret_host_id[UUID_TEXT_SIZE], struct err *e)
+{
+	struct layer_list own CLEANUP(layer_list_done) = {0};
+	struct layer_chain chain CLEANUP(layer_chain_done) = {0};
+	uuid_text_copy(ret_host_id, row->host_id);
+	int rc = layer_store_of_volume(db, row->id, &own, e);
+	if (rc == 0)
+		rc = layer_chain_load(db, row->layer_id, &chain, e);
+	for (size_t i = 0; i < own.len && !ret_host_id[0]; i++)
+		uuid_text_copy(ret_host_id, own.items[i].host_id);
+	for (size_t i = 0; i < chain.len && !ret_host_id[0]; i++)
+		uuid_text_copy(ret_host_id, chain.layers[i].host_id);
+	return rc;
+}
+
 int volume_choose_host(struct db *db, const struct volume_row *row,
         char ret_host_id[UUID_TEXT_SIZE], struct err *e)
 {
-	if (!row->host_id)
-		return pool_choose_host(db, row->pool_id, ret_host_id, e);
-	uuid_text_copy(ret_host_id, row->host_id);
-	return 0;
+	int rc = find_local_host(db, row, ret_host_id, e);
+	if (rc < 0 || ret_host_id[0])
+		return rc;
+	return pool_choose_host(db, row->pool_id, ret_host_id, e);
+}
+
+int volume_check_host(
+        struct db *db, const struct volume_row *row, const char *host_id, struct err *e)
+{
+	char local[UUID_TEXT_SIZE];
+	int rc = find_local_host(db, row, local, e);
+	if (rc == 0)
+		rc = pool_check_host(db, row->pool_id, host_id, e);
+	if (rc < 0 || !local[0] || str_equal(local, host_id))
+		return rc;
+	return err_set(e, ERR_UNSUPPORTED,
+	        "volume %s stands on files of another host: it cannot be used on this one",
+	        row->name);
 }

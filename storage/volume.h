@@ -79,7 +79,10 @@ int volume_store_find(struct db *db, const char *pool, const char *host_id, cons
 /* All volumes of a VM; caller releases each and frees the array. */
 int volume_store_of_vm(struct db *db, const char *vm_id, struct volume_row **ret_rows,
         size_t *ret_n, struct err *e);
-/* The host on which work on it is done: its own, or one that reaches its shared pool (pool_choose_host). */
+/* Whether a VM of that host can use it: as pool_check_host; ERR_UNSUPPORTED if a file of its chain lies on another. */
+int volume_check_host(
+        struct db *db, const struct volume_row *row, const char *host_id, struct err *e);
+/* The host on which work on it is done: where its files lie, or one that reaches its shared pool (pool_choose_host). */
 int volume_choose_host(struct db *db, const struct volume_row *row,
         char ret_host_id[UUID_TEXT_SIZE], struct err *e);
 

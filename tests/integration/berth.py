@@ -106,13 +106,14 @@ class Berthd:
         self.process = None
         self.port = None
 
-    def start(self, *more, deadline=30):
+    def start(self, *more, deadline=30, fault=None):
+        """`fault`: where it kills itself, as BERTH_FAULT has it."""
         os.makedirs(self.directory, exist_ok=True)
         started = time.monotonic()
         offset = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0",
                            LSAN_OPTIONS=f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0",
-                           UBSAN_OPTIONS="print_stacktrace=1")
+                           UBSAN_OPTIONS="print_stacktrace=1", **({"BERTH_FAULT": fault} if fault else {}))
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.before, self.binary, "--config", "/dev/null", "--state-dir", self.state_dir, "--socket", self.socket,

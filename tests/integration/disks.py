@@ -176,12 +176,7 @@ def content_of(api, pool, volume):
 # ---------------------------------------------------------------- kills
 
 def start_with_host(daemon, fault=None):
-    if fault:
-        os.environ["BERTH_FAULT"] = fault
-    try:
-        daemon.start()
-    finally:
-        os.environ.pop("BERTH_FAULT", None)
+    daemon.start(fault=fault)
     wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
 
 

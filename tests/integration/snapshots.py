@@ -198,11 +198,7 @@ def kill_at(world, fault, method, path, body):
     """Asks for it with the fault set; after the kill a new daemon goes on with it. True if it had been accepted."""
     daemon = world.daemon
     daemon.stop()
-    os.environ["BERTH_FAULT"] = fault
-    try:
-        daemon.start()
-    finally:
-        del os.environ["BERTH_FAULT"]
+    daemon.start(fault=fault)
     wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, method, path, body)

@@ -255,11 +255,7 @@ def test_killed_between_grant_and_start_the_grant_stands_and_the_start_is_comple
     api.act("POST", "/vms", vm("a", 5, host="h1"))
     api.act("POST", "/vms", vm("b", 5, host="h1"))
     fleet.stop()
-    os.environ["BERTH_FAULT"] = "vm.start/start:before"
-    try:
-        fleet.start()
-    finally:
-        del os.environ["BERTH_FAULT"]
+    fleet.start(fault="vm.start/start:before")
     wait_until(lambda: api.get("/hosts/h1")["state"] == "ok", 60, "h1 is up")
     try:
         api.request("POST", "/vms/a/start")

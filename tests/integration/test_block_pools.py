@@ -200,6 +200,7 @@ def test_what_holds_no_files_is_refused_in_words(api, virt, san):
 
 # ---------------------------------------------------------------- clones and images
 
+@pytest.mark.long
 def test_clones_of_a_lun(daemon, virt, san):
     api = daemon.local
     world = BlockWorld(daemon, virt, lun_disk(api, san))

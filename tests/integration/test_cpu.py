@@ -3,8 +3,6 @@
 import os
 import time
 
-import pytest
-
 from conftest import guest_vm
 from lab import GuestAgent, wait_until
 

@@ -118,11 +118,7 @@ def test_killed_at_each_step_of_a_creation_it_is_finished_afterwards(scratch, vi
     daemon = daemon_for([virt], scratch).start()
     add_host(daemon.local, "h1", virt.uri)
     daemon.stop()
-    os.environ["BERTH_FAULT"] = fault
-    try:
-        daemon.start()
-    finally:
-        del os.environ["BERTH_FAULT"]
+    daemon.start(fault=fault)
     wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, "POST", "/vms",

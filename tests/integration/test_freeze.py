@@ -209,11 +209,7 @@ def test_quiesced_snapshot_and_kill_9_of_berthd_while_the_guest_is_frozen(daemon
     assert guest.seconds_until_it_writes(20) < 20
     wait_until(lambda: not guard_pids(guest), 20, "the guard has ended")
     daemon.stop()
-    os.environ["BERTH_FAULT"] = f"snapshot.create/{fault}"
-    try:
-        daemon.start()
-    finally:
-        del os.environ["BERTH_FAULT"]
+    daemon.start(fault=f"snapshot.create/{fault}")
     wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     with pytest.raises(OSError):
         daemon.local.act("POST", "/vms/g/snapshots", {"name": "two", "quiesce": True})

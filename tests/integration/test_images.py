@@ -629,11 +629,7 @@ def test_kill_at_each_step_of_an_import_ends_whole(scratch, source, step, bring)
     for moment in MOMENTS:
         directory = os.path.join(scratch, moment)
         running = daemon(directory, "--set", "images.allow_private_networks=true")
-        os.environ["BERTH_FAULT"] = f"image.import/{step}:{moment}"
-        try:
-            running.start()
-        finally:
-            del os.environ["BERTH_FAULT"]
+        running.start(fault=f"image.import/{step}:{moment}")
         try:
             bring(running, source)
         except (OSError, http.client.HTTPException):
@@ -676,11 +672,7 @@ def test_kill_while_an_image_is_fetched_it_is_fetched_anew_or_given_up(scratch, 
 
 def test_kill_in_the_undo_of_an_import_leaves_nothing(scratch):
     running = daemon(scratch)
-    os.environ["BERTH_FAULT"] = "image.import/fetch:undo"
-    try:
-        running.start()
-    finally:
-        del os.environ["BERTH_FAULT"]
+    running.start(fault="image.import/fetch:undo")
     create(running, "bad", format="raw", digest="sha256:" + "0" * 64)
     try:
         upload(running, "bad", bytes(MIB), wait=0)
@@ -740,11 +732,7 @@ def test_kill_at_each_step_of_a_copy_ends_whole(virt, scratch, step):
         import_file(running, "base", raw, format="raw")
         for number, moment in enumerate(MOMENTS):
             running.stop()
-            os.environ["BERTH_FAULT"] = f"image.copy/{step}:{moment}"
-            try:
-                running.start()
-            finally:
-                del os.environ["BERTH_FAULT"]
+            running.start(fault=f"image.copy/{step}:{moment}")
             wait_until(lambda: running.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
             try:
                 running.local.ok("POST", "/vms", vm_from(f"vm{number}", "base"))

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from berth import Berthd
-from conftest import MIB, add_host, guest_vm, wait_guest_ready
+from conftest import MIB, add_host, guest_vm
 from lab import GuestAgent, wait_until
 
 KIB = 1024

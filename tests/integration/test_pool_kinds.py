@@ -3,6 +3,7 @@
 
 The monitor looks often here (storage.pool_check_interval=1s), so that what happens to a pool shows soon.
 """
+import hashlib
 import os
 import pathlib
 import time
@@ -248,11 +249,21 @@ def test_guest_uses_a_file_on_nfs_that_only_qemu_reaches(api, virt):
         write_and_read(agent)
         with open(nfs.export / "disk.raw", "rb") as file:
             assert any(file.read(1 << 20))
-        # Berth makes no files there, and says so before any work begins.
-        for path, body in (("snapshots", {"name": "s"}), ("snapshots?dry_run=true", {"name": "s"})):
-            refused = api.request("POST", f"/vms/g/{path}", body)
-            assert refused.status == 422 and refused.json["code"] == "unsupported", refused
+        # Berth makes no files there: the snapshot's lie in the default pool.
+        content = agent.run("disk-hash", "vda", 0, 32 * MIB)["sha256"]
+        api.act("POST", "/vms/g/snapshots", {"name": "s", "memory": True})
+        assert len(api.get("/pools/nfs/volumes/v")["chain"]) == 2
+        agent.run("disk-write", "vda", 0, 1 << 20, 9)
+        api.act("POST", "/vms/g/snapshots/s/revert", {})
+        agent.wait_ready()
+        assert agent.run("disk-hash", "vda", 0, 32 * MIB)["sha256"] == content
+        agent.run("disk-write", "vda", 0, 1 << 20, 10)
+        content = agent.run("disk-hash", "vda", 0, 32 * MIB)["sha256"]
+        api.act("DELETE", "/vms/g/snapshots/s")
+        assert len(api.get("/pools/nfs/volumes/v")["chain"]) == 1
+        assert agent.run("disk-hash", "vda", 0, 32 * MIB)["sha256"] == content
         api.act("DELETE", "/vms/g?force=true")
+        assert hashlib.sha256((nfs.export / "disk.raw").read_bytes()).hexdigest() == content
 
 
 # ---- what this machine's kernel lacks ----

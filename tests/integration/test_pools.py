@@ -177,11 +177,7 @@ def test_killed_at_each_step_of_a_creation_it_ends_or_is_undone(scratch, virt, f
     daemon = daemon_for([virt], scratch, *OFTEN).start()
     add_host(daemon.local, "h1", virt.uri)
     daemon.stop()
-    os.environ["BERTH_FAULT"] = f"pool.create/{fault}"
-    try:
-        daemon.start()
-    finally:
-        del os.environ["BERTH_FAULT"]
+    daemon.start(fault=f"pool.create/{fault}")
     wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     path = virt.images_dir / "fast"
     if is_undo:

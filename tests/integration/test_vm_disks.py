@@ -6,11 +6,10 @@ import hashlib
 import json
 import os
 import random
-import time
 
 from conftest import MIB, guest_vm, wait_guest_ready
-from disks import (assert_agree, carriers, chains, check_world, failed, files, layers, make_guest, make_image, make_pool,
-                   recorded, rows, tool, wait_quiet, wait_up)
+from disks import (assert_agree, chains, check_world, failed, files, layers, make_guest, make_image, make_pool,
+                   recorded, rows, wait_quiet, wait_up)
 from lab import GuestAgent, wait_until
 
 

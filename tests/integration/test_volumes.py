@@ -340,11 +340,7 @@ QUICK = {("clone", "volume.clone/file:after"), ("clone", "volume.clone/copy:befo
 
 def die_in(daemon, fault, path, body):
     """Asks for work during which the daemon kills itself; answers the operation's id if that was heard."""
-    os.environ["BERTH_FAULT"] = fault
-    try:
-        daemon.start()
-    finally:
-        del os.environ["BERTH_FAULT"]
+    daemon.start(fault=fault)
     wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, "POST", path, body)

@@ -303,6 +303,41 @@ static void test_what_a_pool_without_files_cannot_hold_lies_in_its_file_pool(voi
 	        ERR_INVALID);
 }
 
+/* A volume of Ceph with an overlay in the directory of h2 is worked on and used there alone. */
+static void test_a_shared_volume_with_local_overlays_belongs_to_their_host(void **state)
+{
+	struct pool_fixture *p = *state;
+	struct host_fixture *f = p->base;
+	struct volume_row volume CLEANUP(volume_row_done) = {0};
+	char chosen[UUID_TEXT_SIZE], ceph[UUID_TEXT_SIZE], fast[UUID_TEXT_SIZE];
+	pool_make(p, RBD_POOL, ceph);
+	pool_make(p, DIR_POOL, fast);
+	pool_add_volume(p, "ceph", NULL, VOLUME_A, "raw", MIB);
+	assert_int_equal(volume_store_get(f->reader, VOLUME_A, &volume, &f->e), 0);
+	assert_int_equal(volume_choose_host(f->reader, &volume, chosen, &f->e), 0);
+	assert_int_equal(volume_check_host(f->reader, &volume, p->h1, &f->e), 0);
+	char *overlay CLEANUP(cleanup_free) = str_format(
+	        "INSERT INTO layer (id, pool_id, host_id, file, format, size_bytes, backing_id, "
+	        "volume_id, state, created_at) VALUES ('o', '%s', '%s', 'o.qcow2', 'qcow2', "
+	        "1048576, "
+	        "'" VOLUME_A "', '" VOLUME_A "', 'ready', 0)",
+	        fast, p->h2);
+	fixture_exec(f, overlay);
+	assert_int_equal(volume_choose_host(f->reader, &volume, chosen, &f->e), 0);
+	assert_string_equal(chosen, p->h2);
+	assert_int_equal(volume_check_host(f->reader, &volume, p->h1, &f->e), ERR_UNSUPPORTED);
+	assert_int_equal(volume_check_host(f->reader, &volume, p->h2, &f->e), 0);
+	/* It counts in both pools: it may grow to its size there. */
+	struct pool_job job;
+	assert_int_equal(
+	        pool_run(p, &job, pool_update_job, "fast", "{\"quota_bytes\":2097152}"), 0);
+	struct pool_access access CLEANUP(pool_access_done) = {0};
+	assert_int_equal(pool_access_load(f->reader, fast, &access, &f->e), 0);
+	assert_int_equal(pool_check_room(f->reader, &access, p->h1, MIB, false, &f->e), 0);
+	assert_int_equal(
+	        pool_check_room(f->reader, &access, p->h1, MIB + 1, false, &f->e), ERR_DISK_FULL);
+}
+
 static int check_room(struct pool_fixture *p, const char *id, int64_t size, bool full)
 {
 	struct pool_access access CLEANUP(pool_access_done) = {0};
@@ -409,6 +444,7 @@ int main(void)
 	        POOL_TEST(test_default_pool_cannot_be_deleted),
 	        POOL_TEST(test_host_that_reaches_the_pool_is_chosen),
 	        POOL_TEST(test_what_a_pool_without_files_cannot_hold_lies_in_its_file_pool),
+	        POOL_TEST(test_a_shared_volume_with_local_overlays_belongs_to_their_host),
 	        POOL_TEST(test_quota_counts_all_hosts),
 	        POOL_TEST(test_images_copies_moves_and_resizes_under_way_count),
 	        POOL_TEST(test_overcommit_counts_the_host_and_full_volumes_need_free_space),
