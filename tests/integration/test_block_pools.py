@@ -259,6 +259,14 @@ def test_images_and_clones_in_ceph(daemon, virt, ceph):
     volume = api.get(f"/pools/ceph/volumes/{api.get('/vms/g')['disks']['d']['volume']}")
     assert volume["format"] == "raw" and ceph.rbd("ls", ceph.pool).split() == [volume["chain"][0]["file"]]
     assert world.hash() == first
+    # a second one is plugged in while the guest runs, larger than the image
+    api.act("PATCH", "/vms/g", {"disks": {"more": {"pool": "ceph", "image": "img", "size_bytes": 2 * DISK}}})
+    more = api.get("/vms/g")["disks"]["more"]["volume"]
+    wait_until(lambda: len(recorded(api, "ceph", more)) == 1, 60, "it has moved into Ceph, too")
+    assert world.agent.run("disk-hash", "vdb", 0, DISK)["sha256"] == first
+    assert int(world.agent.run("disks")["vdb.size"]) == 2 * DISK
+    api.act("PATCH", "/vms/g", {"disks": {"more": None}})
+    api.act("DELETE", f"/pools/ceph/volumes/{more}")
     world.write(0)
     held = world.hash()
     world.snapshot("s", memory=True)
