@@ -2,8 +2,8 @@
 /*
  * Flattening a disk: what its top layer lacks is copied from the layers below, until it stands alone.
  *
- *  check (no snapshot was taken meanwhile) -> pull (by the VM or a carrier) -> record (the layer stands on nothing)
- *     -> define -> release the carrier
+ *  check (no snapshot was taken meanwhile) -> pull (by the VM or a carrier) -> release the carrier, which writes the last of it
+ *     -> record (the layer stands on nothing) -> define
  *
  * Until the pull is complete nothing has changed for anyone, so that undoing it is ending it; what is complete is recorded,
  * by the undo as well.
@@ -101,9 +101,9 @@ static void run_define(struct operation *op)
 static const struct operation_step steps[] = {
         {.name = "check", .run = run_check},
         {.name = "pull", .run = vm_block_run, .undo = undo_pull},
+        {.name = "release", .run = vm_block_release},
         {.name = "record", .run = run_record, .flags = OPERATION_FINAL},
         {.name = "define", .run = run_define, .flags = OPERATION_FINAL},
-        {.name = "release", .run = vm_block_release, .flags = OPERATION_FINAL},
 };
 const struct operation_kind vm_disk_flatten_kind = {
         .name = "vm.disk.flatten",
