@@ -160,15 +160,7 @@ void snapshot_sources_done(struct snapshot_sources *sources)
 	*sources = (struct snapshot_sources){0};
 }
 
-/* The pool in which a layer on top of `below` lies on that host. */
-static int choose_files(struct db *db, const struct layer_row *below, const char *host_id,
-        struct pool_access *ret_files, struct err *e)
-{
-	struct pool_access pool CLEANUP(pool_access_done) = {0};
-	int rc = pool_access_load(db, below->pool_id, &pool, e);
-	return rc < 0 ? rc : pool_choose_files(db, &pool, host_id, ret_files, e);
-}
-
+/* Where the files of a snapshot of that volume lie. */
 static int find_files(struct db *db, const struct volume_row *volume, const char *host_id,
         char ret_id[UUID_TEXT_SIZE], struct err *e)
 {
@@ -176,7 +168,7 @@ static int find_files(struct db *db, const struct volume_row *volume, const char
 	struct pool_access files CLEANUP(pool_access_done) = {0};
 	int rc = layer_store_get(db, volume->layer_id, &top, e);
 	if (rc == 0)
-		rc = choose_files(db, &top, host_id, &files, e);
+		rc = pool_choose_files(db, top.pool_id, host_id, &files, e);
 	if (rc < 0)
 		return err_prefix(e, "disk %s", volume->disk);
 	uuid_text_copy(ret_id, files.id);
@@ -277,7 +269,7 @@ int snapshot_reserve_overlay(struct db *db, const char *layer_id, const char *vo
 		return rc;
 	rc = layer_store_get(db, layer_id, &below, e);
 	if (rc == 0)
-		rc = choose_files(db, &below, host_id, &files, e);
+		rc = pool_choose_files(db, below.pool_id, host_id, &files, e);
 	if (rc < 0)
 		return rc;
 	const struct layer_request request = {

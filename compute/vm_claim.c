@@ -161,7 +161,7 @@ static int reserve_new(struct db *db, struct vm_disk *disk, const char *backing_
 static int choose_files(struct db *db, struct vm_disk *disk, const struct pool_access *pool,
         const struct vm_claim *claim, struct pool_access *ret_files, struct err *e)
 {
-	int rc = pool_choose_files(db, pool, claim->host_id, ret_files, e);
+	int rc = pool_choose_files(db, pool->id, claim->host_id, ret_files, e);
 	if (rc < 0 || strcmp(ret_files->id, pool->id) == 0)
 		return rc;
 	if (disk->kind == VM_DISK_CDROM)

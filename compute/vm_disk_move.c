@@ -352,14 +352,6 @@ static int load_pool(struct db *db, const char *name, const struct vm_row *row,
 	        ret_pool->name, ret_pool->kind->name);
 }
 
-static const char *choose_format(const struct vm_disk_move *move, const struct pool_access *pool,
-        const struct layer_row *top)
-{
-	if (move->format)
-		return move->format;
-	return pool->kind->flags & POOL_FILES ? top->format : "raw";
-}
-
 static int reserve(struct db *db, const struct vm_row *row, const struct volume_row *volume,
         const struct pool_access *pool, const char *format, char ret_id[UUID_TEXT_SIZE],
         struct err *e)
@@ -417,8 +409,10 @@ int vm_disk_start_move(struct db *db, struct vms *vms, const struct vm_row *row,
 		rc = vm_check_not_suspended(db, row, "moving its disk", e);
 	if (rc == 0)
 		rc = check_movable(db, row, disk, move, &volume, &pool, &top, e);
-	if (rc == 0)
-		rc = reserve(db, row, &volume, &pool, choose_format(move, &pool, &top), to, e);
+	if (rc < 0)
+		return rc;
+	const char *format = move->format ? move->format : pool_kind_format(pool.kind, top.format);
+	rc = reserve(db, row, &volume, &pool, format, to, e);
 	if (rc < 0)
 		return rc;
 	json_t *input CLEANUP(cleanup_json) = json_pack("{s:s, s:s, s:s, s:s}", "disk", disk,

@@ -53,27 +53,33 @@ static int keep_password(
 	return rc < 0 ? rc : vm_store_set_secret(db, vm_id, PASSWORD_NAME, hash, e);
 }
 
-/* The pool of its first disk that can hold files, so that the seed lies where the VM's disks lie; else where the files of its
- * first disk lie. */
+/*
+ * The pool of its first disk that can hold files, so that the seed lies where the VM's disks lie; else where the files of its
+ * first disk lie.
+ */
 static int choose_pool(struct db *db, const struct vm_spec *spec, const char *host_id,
         char **ret_pool, struct err *e)
 {
 	struct pool_access files CLEANUP(pool_access_done) = {0};
-	int rc = 0;
-	for (size_t i = 0; i < spec->disks.len && rc == 0; i++) {
-		struct pool_access pool CLEANUP(pool_access_done) = {0};
-		rc = pool_access_load(db, vm_spec_disk(spec, i)->pool, &pool, e);
-		bool holds_files = rc == 0 && pool_kind_makes_files(pool.kind);
-		if (rc < 0 || (!holds_files && files.name))
-			continue;
-		pool_access_done(&files);
-		rc = pool_choose_files(db, &pool, host_id, &files, e);
-		if (holds_files)
-			break;
+	for (size_t i = 0; i < spec->disks.len; i++) {
+		const char *name = vm_spec_disk(spec, i)->pool;
+		struct pool_row pool CLEANUP(pool_row_done) = {0};
+		int rc = pool_store_get(db, name, &pool, e);
+		if (rc < 0)
+			return rc;
+		const struct pool_kind *kind = pool_kind_find(pool.kind);
+		if (kind && pool_kind_makes_files(kind)) {
+			*ret_pool = xstrdup(pool.name);
+			return 0;
+		}
 	}
-	if (rc == 0)
-		*ret_pool = xstrdup(files.name ? files.name : POOL_DEFAULT_NAME);
-	return rc;
+	if (spec->disks.len > 0) {
+		int rc = pool_choose_files(db, vm_spec_disk(spec, 0)->pool, host_id, &files, e);
+		if (rc < 0)
+			return rc;
+	}
+	*ret_pool = xstrdup(files.name ? files.name : POOL_DEFAULT_NAME);
+	return 0;
 }
 
 static int reserve_volume(struct db *db, const struct vm_spec *spec, const char *vm_id,

@@ -35,6 +35,8 @@ struct pool_kind {
 };
 /* Whether Berth can make files in such pools: overlays, copies of images, seeds. */
 bool pool_kind_makes_files(const struct pool_kind *kind);
+/* The format of a volume in such a pool: raw where there are no files, else `in_files`. */
+const char *pool_kind_format(const struct pool_kind *kind, const char *in_files);
 /* Whether a raw volume recorded with one size may be what libvirt lists with another: devices come in units of their own. */
 bool pool_kind_is_size(const struct pool_kind *kind, int64_t recorded_bytes, int64_t listed_bytes);
 enum pool_member {
@@ -143,11 +145,11 @@ bool pool_source_is_same(const struct pool_spec *a, const struct pool_spec *b);
 /* ---- choosing: any connection ---- */
 
 /*
- * Where files go that stand on a volume of this pool: overlays of snapshots and clones, saved memory, images' copies. The pool
- * itself if it can hold them, else the one that its `file_pool` names. ERR_UNSUPPORTED if that is none, as pool_check_host if
- * `host_id` cannot work with it.
+ * Where files go that stand on a volume of this pool (name or id): overlays of snapshots and clones, saved memory, images'
+ * copies. The pool itself if it can hold them, else the one that its `file_pool` names. ERR_UNSUPPORTED if that is none, as
+ * pool_check_host if `host_id` cannot work with it.
  */
-int pool_choose_files(struct db *db, const struct pool_access *access, const char *host_id,
+int pool_choose_files(struct db *db, const char *pool, const char *host_id,
         struct pool_access *ret_files, struct err *e);
 
 /*

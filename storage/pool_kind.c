@@ -109,6 +109,11 @@ bool pool_kind_makes_files(const struct pool_kind *kind)
 	return kind->flags & POOL_FILES && !(kind->flags & POOL_ADOPT_ONLY) && kind->libvirt_type;
 }
 
+const char *pool_kind_format(const struct pool_kind *kind, const char *in_files)
+{
+	return kind->flags & POOL_FILES ? in_files : "raw";
+}
+
 bool pool_kind_is_size(const struct pool_kind *kind, int64_t recorded_bytes, int64_t listed_bytes)
 {
 	int64_t rounded = (recorded_bytes + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES;

@@ -311,11 +311,14 @@ static int find_local_host(struct db *db, const struct volume_row *row,
 	struct layer_list own CLEANUP(layer_list_done) = {0};
 	struct layer_chain chain CLEANUP(layer_chain_done) = {0};
 	uuid_text_copy(ret_host_id, row->host_id);
+	if (ret_host_id[0])
+		return 0;
 	int rc = layer_store_of_volume(db, row->id, &own, e);
-	if (rc == 0)
-		rc = layer_chain_load(db, row->layer_id, &chain, e);
 	for (size_t i = 0; i < own.len && !ret_host_id[0]; i++)
 		uuid_text_copy(ret_host_id, own.items[i].host_id);
+	if (rc < 0 || ret_host_id[0])
+		return rc;
+	rc = layer_chain_load(db, row->layer_id, &chain, e);
 	for (size_t i = 0; i < chain.len && !ret_host_id[0]; i++)
 		uuid_text_copy(ret_host_id, chain.layers[i].host_id);
 	return rc;

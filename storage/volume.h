@@ -28,9 +28,8 @@ char *volume_file_name(const char *id, const char *format);
 
 struct volume_request {
 	const char *pool, *host_id, *name, *format; /* host_id: ignored in a shared pool */
-	const struct pool_access *
-	        files; /* where its first layer lies, a qcow2 file, until it is moved into a `pool` that holds
-	                                    no files; NULL: in `pool` */
+	/* Where its first layer lies, a qcow2 file, until it moves into a `pool` that holds no files; NULL: in `pool`. */
+	const struct pool_access *files;
 	int64_t size_bytes;
 	const char *vm_id, *disk;  /* NULL: free-standing */
 	const char *backing_id;    /* a layer it stands on (a linked clone); NULL: empty */

@@ -146,7 +146,7 @@ static int choose_format(struct clone_plan *plan, struct err *e)
 {
 	bool holds_files = plan->pool.kind->flags & POOL_FILES;
 	const char *asked = plan->request->format;
-	plan->format = asked ? asked : holds_files ? "qcow2" : "raw";
+	plan->format = asked ? asked : pool_kind_format(plan->pool.kind, "qcow2");
 	if (!is_linked(plan)) {
 		if (!asked && holds_files && plan->source.len == 1)
 			plan->format = plan->source.layers[0].format;

@@ -66,8 +66,9 @@ static int look_up_existing(struct volume_call *call, const struct driver *drive
 	bool is_listed = call->chain.pools[0]->kind->libvirt_type;
 	call->size_bytes = call->row.size_bytes;
 	int rc = is_listed ? look_up_in_pool(call, driver, c, e) : 0;
-	if (rc == 0)
-		rc = measure(call, driver, c, e);
+	if (rc < 0)
+		return rc;
+	rc = measure(call, driver, c, e);
 	if (rc != ERR_UNSUPPORTED || !is_listed)
 		return rc;
 	err_clear(e); /* a hypervisor that runs nothing */

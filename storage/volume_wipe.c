@@ -253,7 +253,7 @@ static int reserve_layer(
 	const struct layer_request request = {
 	        .pool_id = row->pool_id,
 	        .host_id = row->host_id,
-	        .format = pool.kind->flags & POOL_FILES ? row->format : "raw",
+	        .format = pool_kind_format(pool.kind, row->format),
 	        .size_bytes = row->size_bytes,
 	        .volume_id = row->id,
 	};

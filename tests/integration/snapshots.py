@@ -10,6 +10,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 
 from conftest import MIB, guest_vm
+from disks import start_with_host, wait_quiet
 from lab import GuestAgent, wait_until
 
 DISK = 8 * MIB
@@ -187,19 +188,15 @@ class Walk:
 
 def settle(daemon):
     """A new daemon, and all that was begun has ended."""
-    daemon.start()
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
-    busy = '/operations?filter=state%20eq%20"{}"'
-    wait_until(lambda: not any(daemon.local.get(busy.format(s))["items"] for s in ("running", "queued")), 60,
-               "all operations have ended")
+    start_with_host(daemon)
+    wait_quiet(daemon.local, 60)
 
 
 def kill_at(world, fault, method, path, body):
     """Asks for it with the fault set; after the kill a new daemon goes on with it. True if it had been accepted."""
     daemon = world.daemon
     daemon.stop()
-    daemon.start(fault=fault)
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
+    start_with_host(daemon, fault)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, method, path, body)
         daemon.process.wait(60)

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from conftest import FULL, MIB, add_host, daemon_for, guest_vm, small_vm
+from disks import start_with_host
 from lab import wait_until
 
 KILLS = 30 if FULL else 8
@@ -118,8 +119,7 @@ def test_killed_at_each_step_of_a_creation_it_is_finished_afterwards(scratch, vi
     daemon = daemon_for([virt], scratch).start()
     add_host(daemon.local, "h1", virt.uri)
     daemon.stop()
-    daemon.start(fault=fault)
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
+    start_with_host(daemon, fault)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, "POST", "/vms",
                             guest_vm("g", disks={"d": {"size_bytes": MIB}}, memory={"size_bytes": 64 * MIB}))

@@ -18,7 +18,7 @@ import pytest
 
 import berth
 from conftest import MIB, daemon_for, add_host, guest_vm, wait_guest_ready
-from disks import check_world
+from disks import check_world, start_with_host
 from lab import GuestAgent, PrivateLibvirt, build_guest, wait_until
 from lab.guest import domain_xml, wait_ready
 
@@ -209,8 +209,7 @@ def test_quiesced_snapshot_and_kill_9_of_berthd_while_the_guest_is_frozen(daemon
     assert guest.seconds_until_it_writes(20) < 20
     wait_until(lambda: not guard_pids(guest), 20, "the guard has ended")
     daemon.stop()
-    daemon.start(fault=f"snapshot.create/{fault}")
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
+    start_with_host(daemon, f"snapshot.create/{fault}")
     with pytest.raises(OSError):
         daemon.local.act("POST", "/vms/g/snapshots", {"name": "two", "quiesce": True})
     daemon.process.wait(30)

@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import make_hostile_images as hostile_images  # noqa: E402  pylint: disable=wrong-import-position
 from berth import Berthd  # noqa: E402  pylint: disable=wrong-import-position
 from conftest import MIB, add_host  # noqa: E402  pylint: disable=wrong-import-position
+from disks import start_with_host  # noqa: E402  pylint: disable=wrong-import-position
 from faults import MOMENTS, step_names  # noqa: E402  pylint: disable=wrong-import-position
 from lab import wait_until  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -732,8 +733,7 @@ def test_kill_at_each_step_of_a_copy_ends_whole(virt, scratch, step):
         import_file(running, "base", raw, format="raw")
         for number, moment in enumerate(MOMENTS):
             running.stop()
-            running.start(fault=f"image.copy/{step}:{moment}")
-            wait_until(lambda: running.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
+            start_with_host(running, f"image.copy/{step}:{moment}")
             try:
                 running.local.ok("POST", "/vms", vm_from(f"vm{number}", "base"))
             except OSError:

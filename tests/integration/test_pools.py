@@ -9,6 +9,7 @@ import pytest
 import lab
 import lab.private
 from conftest import MIB, add_host, daemon_for
+from disks import start_with_host
 from lab import wait_until
 
 OFTEN = ("--set", "storage.pool_check_interval=300ms", "--set", "storage.drift_check_every=1")
@@ -177,8 +178,7 @@ def test_killed_at_each_step_of_a_creation_it_ends_or_is_undone(scratch, virt, f
     daemon = daemon_for([virt], scratch, *OFTEN).start()
     add_host(daemon.local, "h1", virt.uri)
     daemon.stop()
-    daemon.start(fault=f"pool.create/{fault}")
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
+    start_with_host(daemon, f"pool.create/{fault}")
     path = virt.images_dir / "fast"
     if is_undo:
         mount_full(virt, path)

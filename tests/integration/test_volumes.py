@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from conftest import MIB, add_host, daemon_for, guest_vm, wait_guest_ready
+from disks import start_with_host
 from faults import points
 from lab import GuestAgent, wait_until
 
@@ -340,8 +341,7 @@ QUICK = {("clone", "volume.clone/file:after"), ("clone", "volume.clone/copy:befo
 
 def die_in(daemon, fault, path, body):
     """Asks for work during which the daemon kills itself; answers the operation's id if that was heard."""
-    daemon.start(fault=fault)
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
+    start_with_host(daemon, fault)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(daemon.local.request, "POST", path, body)
         daemon.process.wait(60)
@@ -409,8 +409,7 @@ def test_killed_while_wiping_it_is_wiped_afterwards(scratch, virt, kind, fault):
     write(volume, (0x66, 0, "8M"))
     daemon.stop()
     die_in(daemon, fault, f"{VOLUMES}/data/wipe", None)
-    daemon.start()
-    wait_until(lambda: daemon.local.get("/hosts/h1")["state"] == "ok", 60, "the host is up")
+    start_with_host(daemon)
     check_no_orphans(daemon.local, virt)
     volume = daemon.local.get(f"{VOLUMES}/data")
     tool("qemu-io", "-f", kind, "-c", "read -P 0 0 8M", path_of(volume))
