@@ -305,23 +305,6 @@ static int store_settled(struct db *db, struct vm_call *call, struct err *e)
 
 static void run_switch(struct operation *op);
 
-struct again {
-	struct operation *op;
-	struct loop_timer *timer;
-};
-
-static void on_again(void *arg)
-{
-	struct again *again = arg;
-	struct operation *op = again->op;
-	loop_timer_free(again->timer);
-	free(again);
-	if (operation_is_abandoned(op))
-		operation_step_done(op, ERR_CANCELLED, NULL);
-	else
-		run_switch(op);
-}
-
 static void on_switched(struct vm_call *call, int rc, const struct err *e)
 {
 	struct operation *op = call->op;
@@ -343,9 +326,7 @@ static void on_switched(struct vm_call *call, int rc, const struct err *e)
 		return;
 	}
 	json_object_set_new(memory, "tries", json_integer(tries));
-	struct again *again = xcalloc(1, sizeof(*again));
-	again->op = op;
-	again->timer = loop_timer_start(operation_loop(op), AGAIN_MS, 0, on_again, again);
+	operation_step_again(op, AGAIN_MS, run_switch);
 }
 
 /* A quiescing that is lost by now would only be found out after QEMU has gone over. */

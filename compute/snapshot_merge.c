@@ -19,7 +19,8 @@
 
 #define LOOK_TIMEOUT_MS 120000
 #define HOST_TIMEOUT_MS 120000
-#define GONE_TRIES      5 /* how often a VM may start and stop under one merge */
+#define GONE_TRIES                                                                                 \
+	5 /* how often what works may end under one merge: a VM that starts and stops, a carrier */
 
 /* One that runs. */
 struct merge {
@@ -27,7 +28,7 @@ struct merge {
 	struct operation *op;
 	enum snapshot_merge_mode mode;
 	json_t *action;     /* owned; the look's "next" */
-	int gone;           /* how often the VM stopped under a job */
+	int gone;           /* how often it ended under a job */
 	struct err failure; /* of a job whose carrier is being stopped; code 0: none */
 };
 
@@ -103,6 +104,12 @@ static int store_merged(struct db *db, const struct store *store, struct err *e)
 	const char *upper = action_text(store->action, "upper");
 	int rc = snapshot_store_release_layer(db, lower, e);
 	return rc < 0 ? rc : layer_merge_down(db, upper, lower, e);
+}
+
+/* The upper layer's header may say what it likes from now on. */
+static int store_pulling(struct db *db, const struct store *store, struct err *e)
+{
+	return layer_mark_pulling(db, action_text(store->action, "upper"), true, e);
 }
 
 static int store_pulled(struct db *db, const struct store *store, struct err *e)
@@ -245,6 +252,15 @@ static int stop_carrier(const struct host_call *call, const struct driver *drive
 	return carrier_stop(driver, c, call->operation_id, e);
 }
 
+/* 1: it was there and has written what it pulled. */
+static int finish_carrier(const struct host_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	bool is_lost = false;
+	int rc = carrier_finish(driver, c, call->operation_id, &is_lost, e);
+	return rc < 0 ? rc : !is_lost;
+}
+
 static int run_host_call(
         const struct driver *driver, struct driver_connection *c, void *arg, struct err *e)
 {
@@ -323,12 +339,25 @@ static void store_job(struct merge *merge)
 
 static void on_carrier_stopped(struct merge *merge, int rc, const struct err *e)
 {
-	if (merge->failure.code != 0)
+	if (merge->failure.code == ERR_GONE && ++merge->gone <= GONE_TRIES)
+		look(merge); /* another one begins again */
+	else if (merge->failure.code != 0)
 		end(merge, merge->failure.code, &merge->failure);
 	else if (rc < 0)
 		end(merge, rc, e);
 	else
 		store_job(merge);
+}
+
+static void on_carrier_finished(struct merge *merge, int rc, const struct err *e)
+{
+	struct err lost;
+	if (rc == 0) {
+		rc = err_set(
+		        &lost, ERR_GONE, "what merged the layers ended before it had written them");
+		merge->failure = lost;
+	}
+	on_carrier_stopped(merge, rc, e);
 }
 
 static void on_job_ended(struct operation *op, int rc, const struct err *e)
@@ -337,7 +366,9 @@ static void on_job_ended(struct operation *op, int rc, const struct err *e)
 	merge->failure = (struct err){0};
 	if (rc < 0 && e)
 		merge->failure = *e;
-	if (!is_by_vm(merge))
+	if (!is_by_vm(merge) && rc == 0 && action_kind(merge->action) == MERGE_PULL)
+		submit_host_call(merge, finish_carrier, on_carrier_finished);
+	else if (!is_by_vm(merge))
 		submit_host_call(merge, stop_carrier, on_carrier_stopped);
 	else if (rc == ERR_GONE && ++merge->gone <= GONE_TRIES)
 		look(merge); /* it stopped: a carrier takes over */
@@ -408,8 +439,10 @@ static void act(struct merge *merge, json_t *deferred)
 		submit_store(merge, NULL, store_deleting, delete_layer_file);
 		break;
 	case MERGE_COMMIT:
-	case MERGE_PULL:
 		merge_layers(merge);
+		break;
+	case MERGE_PULL:
+		submit_store(merge, NULL, store_pulling, merge_layers);
 		break;
 	}
 }

@@ -7,7 +7,9 @@
  *
  *	copy   libvirt's definition names the target: libvirt writes that when QEMU has gone over (block_job.c sees to it that
  *	       it can), and until the work is recorded nobody else defines the VM
- *	pull   the header of the top layer says that nothing is below: QEMU writes that at its end
+ *	pull   nothing tells: QEMU writes into the top layer's header that nothing is below before it has written what it has
+ *	       pulled. So it is pulled again, with the recorded chain below, until a carrier that was there until then has
+ *	       been seen to end by itself (carrier_finish). What is there already is not copied twice
  *
  * A carrier copies and does not go over (CLONE): it holds the lock of the file that the VM would write to, so that whatever
  * starts the VM from outside fails while the copy may still become the truth.
@@ -26,6 +28,7 @@
 #include "storage/carrier.h"
 
 #define CARRIER_TIMEOUT_MS 180000 /* as a definition: vm_create.c */
+#define CARRIER_TRIES      3      /* how many carriers may be lost in one run of the step */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -133,6 +136,11 @@ static int start_carrier(struct vm_call *call, const char *disk, const struct dr
 	return carrier_start(driver, c, call->operation_id, disks, ARRAY_LEN(disks), e);
 }
 
+static bool is_pull(const json_t *memory)
+{
+	return kind_of(json_object_get(memory, "block")) == BLOCK_WORK_PULL;
+}
+
 /* call->again: a carrier is used, or was; call->found "done": there is nothing left to do. */
 static int attach(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
         struct err *e)
@@ -145,6 +153,7 @@ static int attach(struct vm_call *call, const struct driver *driver, struct driv
 	if (rc < 0)
 		return rc;
 	call->again = domain_state_is_off(info.state);
+	done = done && !(call->again && is_pull(call->memory));
 	call->found = json_pack("{s:b}", "done", (int)done);
 	if (done || !call->again)
 		return 0;
@@ -154,11 +163,47 @@ static int attach(struct vm_call *call, const struct driver *driver, struct driv
 
 /* ---- the job ---- */
 
+bool vm_block_was_by_carrier(const struct operation *op)
+{
+	return json_is_true(json_object_get(block_of(op), "carrier"));
+}
+
+/* What worked has ended: a carrier goes on where the VM stopped, and another one after a carrier, but not for ever. */
+static void on_gone(struct operation *op, const struct err *e)
+{
+	json_int_t lost = json_integer_value(json_object_get(block_of(op), "lost"));
+	lost += vm_block_was_by_carrier(op);
+	json_object_set_new(block_of(op), "lost", json_integer(lost));
+	if (operation_is_cancelled(op) || lost >= CARRIER_TRIES)
+		operation_step_done(op, ERR_GONE, e);
+	else
+		vm_block_run(op);
+}
+
+static int finish_carrier(struct vm_call *call, const struct driver *driver,
+        struct driver_connection *c, struct err *e)
+{
+	return carrier_finish(driver, c, call->operation_id, &call->again, e);
+}
+
+static void on_finished(struct vm_call *call, int rc, const struct err *e)
+{
+	struct err lost;
+	if (rc < 0 || !call->again) {
+		operation_step_done(call->op, rc, e);
+		return;
+	}
+	err_set(&lost, ERR_GONE, "what pulled the disk together ended before it had written it");
+	on_gone(call->op, &lost);
+}
+
 static void on_worked(struct operation *op, int rc, const struct err *e)
 {
-	bool by_vm = !json_is_true(json_object_get(block_of(op), "carrier"));
-	if (rc == ERR_GONE && by_vm && !operation_is_cancelled(op))
-		vm_block_run(op); /* it stopped: a carrier goes on */
+	if (rc == ERR_GONE)
+		on_gone(op, e);
+	else if (rc == 0 && vm_block_was_by_carrier(op) && is_pull(operation_memory(op)))
+		vm_call_submit_then(
+		        op, finish_carrier, CARRIER_TIMEOUT_MS, VM_CALL_NO_PLAN, on_finished);
 	else
 		operation_step_done(op, rc, e);
 }
@@ -212,7 +257,7 @@ static int stop_carrier(struct vm_call *call, const struct driver *driver,
 
 void vm_block_release(struct operation *op)
 {
-	if (json_is_true(json_object_get(block_of(op), "carrier")))
+	if (vm_block_was_by_carrier(op))
 		vm_call_submit(op, stop_carrier, NULL, CARRIER_TIMEOUT_MS, VM_CALL_NO_PLAN);
 	else
 		operation_step_done(op, 0, NULL);
@@ -243,7 +288,10 @@ static int abandon(struct vm_call *call, const struct driver *driver, struct dri
 	if (rc == 0)
 		rc = is_done(call, &info, driver, c, &done, e);
 	call->found = json_pack("{s:b}", "done", (int)done);
-	return rc;
+	if (rc < 0 || !done || !is_pull(call->memory))
+		return rc;
+	/* libvirt has noted in the definition that nothing is below: whoever starts the VM must read what is recorded. */
+	return vm_call_define(call, driver, c, e);
 }
 
 bool vm_block_was_done(const struct vm_call *call)

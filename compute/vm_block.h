@@ -5,7 +5,7 @@
  *
  *	attach -> by the VM -----> job -> done
  *	   ^   -> by a carrier ----^ |
- *	   +---- the VM stopped -----+
+ *	   +---- it has ended -------+
  *
  * What to do is kept in the operation's memory, so that a restart goes on with it. Core loop.
  */
@@ -20,9 +20,11 @@ void vm_block_plan(struct operation *op, const struct block_work *work);
 void vm_block_run(struct operation *op);
 /*
  * Undo: stops the job and the carrier. What QEMU has completed cannot be taken back: `settle` asks vm_block_was_done, and if
- * so records it as the step after this one would have.
+ * so records it as the step after this one would have; of a pull that is that its header has changed, no more.
  */
 void vm_block_undo(struct operation *op, vm_call_store settle);
 bool vm_block_was_done(const struct vm_call *call);
-/* A later step: the carrier, if one was needed, is gone when it ends. */
+/* Whether a carrier has done it, or the VM. After vm_block_run. */
+bool vm_block_was_by_carrier(const struct operation *op);
+/* A later step: the carrier of a copy, if one was needed, is gone when it ends. That of a pull is gone with vm_block_run. */
 void vm_block_release(struct operation *op);

@@ -373,20 +373,6 @@ static int look_for_leftovers(struct vm_call *call, const struct driver *driver,
 
 static void run_confirm(struct operation *op);
 
-struct confirm_again {
-	struct operation *op;
-	struct loop_timer *timer;
-};
-
-static void on_confirm_timer(void *arg)
-{
-	struct confirm_again *again = arg;
-	struct operation *op = again->op;
-	loop_timer_free(again->timer);
-	free(again);
-	run_confirm(op);
-}
-
 static void on_looked(struct vm_call *call, int rc, const struct err *e)
 {
 	struct operation *op = call->op;
@@ -406,10 +392,7 @@ static void on_looked(struct vm_call *call, int rc, const struct err *e)
 		operation_step_done(op, rc, &late);
 	} else {
 		json_object_set_new(memory, "tries", json_integer(tries));
-		struct confirm_again *again = xcalloc(1, sizeof(*again));
-		again->op = op;
-		again->timer = loop_timer_start(
-		        operation_loop(op), CONFIRM_AGAIN_MS, 0, on_confirm_timer, again);
+		operation_step_again(op, CONFIRM_AGAIN_MS, run_confirm);
 	}
 }
 

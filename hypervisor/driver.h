@@ -317,6 +317,11 @@ struct driver {
 	        struct err *e); /* asks; does not wait */
 	int (*destroy)(struct driver_connection *c, const char *id,
 	        struct err *e); /* not running: success */
+	/*
+	 * Its process is asked to write what it has in its caches and to end, and is never killed for being slow: ERR_BUSY
+	 * when it has not ended yet. ERR_NOT_FOUND: nothing ran (any more).
+	 */
+	int (*quit)(struct driver_connection *c, const char *id, struct err *e);
 	int (*reboot)(struct driver_connection *c, const char *id, enum shutdown_mode mode,
 	        struct err *e);
 	int (*reset)(struct driver_connection *c, const char *id, struct err *e);

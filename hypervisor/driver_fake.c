@@ -130,6 +130,7 @@ const struct driver driver_fake = {
         .start = fake_start,
         .shutdown = fake_shutdown,
         .destroy = fake_destroy,
+        .quit = fake_quit,
         .reboot = fake_reboot,
         .reset = fake_hard_reset,
         .pause = fake_pause,

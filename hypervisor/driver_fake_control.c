@@ -160,6 +160,18 @@ int fake_destroy(struct driver_connection *c, const char *id, struct err *e)
 	return fake_with_domain(c, "destroy", id, destroy_body, NULL, e);
 }
 
+static int quit_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
+{
+	if (!fake_domain_is_active(d))
+		return err_set(e, ERR_NOT_FOUND, "domain %s runs no more", d->id);
+	return destroy_body(h, d, arg, e);
+}
+
+int fake_quit(struct driver_connection *c, const char *id, struct err *e)
+{
+	return fake_with_domain(c, "quit", id, quit_body, NULL, e);
+}
+
 static int reboot_body(struct fake_host *h, struct fake_domain *d, const void *arg, struct err *e)
 {
 	(void)arg;

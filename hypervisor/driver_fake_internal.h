@@ -238,6 +238,7 @@ int fake_start(struct driver_connection *c, const char *id, struct err *e);
 int fake_shutdown(
         struct driver_connection *c, const char *id, enum shutdown_mode mode, struct err *e);
 int fake_destroy(struct driver_connection *c, const char *id, struct err *e);
+int fake_quit(struct driver_connection *c, const char *id, struct err *e);
 int fake_reboot(
         struct driver_connection *c, const char *id, enum shutdown_mode mode, struct err *e);
 int fake_hard_reset(struct driver_connection *c, const char *id, struct err *e);

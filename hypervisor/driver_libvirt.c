@@ -138,6 +138,7 @@ const struct driver driver_libvirt = {
         .start = libvirt_domain_start,
         .shutdown = libvirt_domain_shutdown,
         .destroy = libvirt_domain_destroy,
+        .quit = libvirt_domain_quit,
         .reboot = libvirt_domain_reboot,
         .reset = libvirt_domain_reset,
         .pause = libvirt_domain_pause,

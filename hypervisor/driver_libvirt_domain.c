@@ -228,6 +228,22 @@ int libvirt_domain_destroy(struct driver_connection *c, const char *id, struct e
 	return code;
 }
 
+int libvirt_domain_quit(struct driver_connection *c, const char *id, struct err *e)
+{
+	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;
+	int r = libvirt_domain_lookup(c, id, &domain, e);
+	if (r < 0)
+		return r;
+	if (virDomainDestroyFlags(domain, VIR_DOMAIN_DESTROY_GRACEFUL) == 0)
+		return 0;
+	r = libvirt_domain_error(domain, "ending", e);
+	int active = virDomainIsActive(domain);
+	if (active < 0)
+		return r;
+	return active ? err_set(e, ERR_BUSY, "the process of domain %s has not ended yet", id)
+	              : err_set(e, ERR_NOT_FOUND, "domain %s runs no more", id);
+}
+
 int libvirt_domain_reset(struct driver_connection *c, const char *id, struct err *e)
 {
 	virDomainPtr domain CLEANUP(cleanup_libvirt_domain) = NULL;

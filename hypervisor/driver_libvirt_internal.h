@@ -48,6 +48,7 @@ int libvirt_domain_start(struct driver_connection *c, const char *id, struct err
 int libvirt_domain_shutdown(
         struct driver_connection *c, const char *id, enum shutdown_mode mode, struct err *e);
 int libvirt_domain_destroy(struct driver_connection *c, const char *id, struct err *e);
+int libvirt_domain_quit(struct driver_connection *c, const char *id, struct err *e);
 int libvirt_domain_reboot(
         struct driver_connection *c, const char *id, enum shutdown_mode mode, struct err *e);
 int libvirt_domain_reset(struct driver_connection *c, const char *id, struct err *e);

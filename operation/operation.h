@@ -108,6 +108,9 @@ void operation_step_done(struct operation *op, int rc, const struct err *e);
 void operation_step_done_storing(struct operation *op,
         int (*store)(struct db *db, void *arg, struct err *e), void *arg,
         void (*release)(void *arg));
+/* Core loop, instead of ending the step now: `run` (the step's own, or a part of it) goes on after that time. When the engine
+ * was stopped meanwhile, the step ends and is left to the next start. */
+void operation_step_again(struct operation *op, int delay_ms, void (*run)(struct operation *op));
 /* Core loop, in a step: what the operation found or made, shown as `result` once the step has ended. Takes over `result`
  * (a JSON object, no secrets); members of the same name are replaced. */
 void operation_add_result(struct operation *op, json_t *result);

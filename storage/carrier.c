@@ -11,9 +11,13 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "hypervisor/domain_xml.h"
 #include "hypervisor/driver.h"
+
+/* libvirt waits some seconds each time, and a lane's call has two minutes. */
+#define FINISH_TIMEOUT_MS 90000
 
 static const struct arch_facts *find_architecture(const struct host_facts *facts, const char *name)
 {
@@ -94,6 +98,20 @@ int carrier_stop(const struct driver *driver, struct driver_connection *c, const
 	if (!driver->create_transient) /* where none can be started there is none to stop */
 		return 0;
 	int rc = driver->destroy(c, operation_id, e);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	err_clear(e);
+	return 0;
+}
+
+int carrier_finish(const struct driver *driver, struct driver_connection *c,
+        const char *operation_id, bool *ret_lost, struct err *e)
+{
+	int64_t until_ms = clock_now_ms() + FINISH_TIMEOUT_MS;
+	int rc = driver->quit(c, operation_id, e);
+	while (rc == ERR_BUSY && clock_now_ms() < until_ms)
+		rc = driver->quit(c, operation_id, e);
+	*ret_lost = rc == ERR_NOT_FOUND;
 	if (rc != ERR_NOT_FOUND)
 		return rc;
 	err_clear(e);

@@ -26,3 +26,9 @@ int carrier_start(const struct driver *driver, struct driver_connection *c,
 /* Lane thread. Not there: success. */
 int carrier_stop(const struct driver *driver, struct driver_connection *c, const char *operation_id,
         struct err *e);
+/*
+ * Lane thread. As above, for one whose work counts only if it was written: it is not killed, however slow it is, and *ret_lost
+ * says that it was gone already, and so may have written nothing. ERR_BUSY: it has not ended within 90 s.
+ */
+int carrier_finish(const struct driver *driver, struct driver_connection *c,
+        const char *operation_id, bool *ret_lost, struct err *e);

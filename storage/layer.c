@@ -68,6 +68,11 @@ int layer_set_backing(struct db *db, const char *id, const char *base_id, struct
 	return layer_store_set_backing(db, id, base_id, e);
 }
 
+int layer_mark_pulling(struct db *db, const char *id, bool is_pulling, struct err *e)
+{
+	return layer_store_set_pulling(db, id, is_pulling, e);
+}
+
 int layer_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e)
 {
 	return layer_store_set_size(db, id, size_bytes, e);

@@ -25,6 +25,7 @@ struct layer_row {
 	char format[8];
 	char state[12];
 	int64_t size_bytes, allocation_bytes, created_at;
+	bool is_pulling; /* its header may name a lower layer than backing_id, or none: layer_mark_pulling */
 };
 void layer_row_done(struct layer_row *row);
 
@@ -50,6 +51,12 @@ int layer_forget(
  * Called again: nothing changes.
  */
 int layer_merge_down(struct db *db, const char *upper_id, const char *lower_id, struct err *e);
+/*
+ * Before all that lies between `id` and a layer further down is pulled into it. QEMU writes the outcome into the header of its file
+ * before what was pulled is durable, so from then on the header is not believed, and what is recorded below is read all the same;
+ * until layer_set_backing, or `is_pulling` false: the header still says what is recorded.
+ */
+int layer_mark_pulling(struct db *db, const char *id, bool is_pulling, struct err *e);
 /* After everything between `id` and `base_id` (NULL: everything below) was pulled into it. */
 int layer_set_backing(struct db *db, const char *id, const char *base_id, struct err *e);
 int layer_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e);

@@ -47,6 +47,16 @@ static bool header_names_below(const struct layer_chain *chain, size_t i)
 	return i + 1 < chain->len && chain->sources[i + 1].type != DOMAIN_SOURCE_NETWORK;
 }
 
+/* Whether a pull may have written that into the header: nothing, or a layer further down. */
+static bool may_be_pulled(const struct layer_chain *chain, size_t i, const char *named)
+{
+	bool is_one = !named;
+	for (size_t below = i + 2; below < chain->len && !is_one; below++)
+		is_one = str_equal(named, chain->paths[below]) ||
+		         chain->sources[below].type == DOMAIN_SOURCE_NETWORK;
+	return chain->layers[i].is_pulling && is_one;
+}
+
 static int check_qcow2_header(
         const struct layer_chain *chain, size_t i, const struct volume_info *info, struct err *e)
 {
@@ -59,7 +69,8 @@ static int check_qcow2_header(
 	if (info->capacity_bytes != recorded)
 		return drift(e, chain, i, "its disk has %lld bytes, not %lld",
 		        (long long)info->capacity_bytes, (long long)recorded);
-	if (is_comparable && !str_equal(info->backing_path, below))
+	if (is_comparable && !str_equal(info->backing_path, below) &&
+	        !may_be_pulled(chain, i, info->backing_path))
 		return drift(e, chain, i, "it stands on %s, not on %s",
 		        info->backing_path ? info->backing_path : "nothing",
 		        below ? below : "nothing");

@@ -11,7 +11,7 @@
 
 #define COLUMNS                                                                                    \
 	"SELECT id, pool_id, host_id, backing_id, volume_id, image_id, file, drift, format, "      \
-	"state, size_bytes, allocation_bytes, created_at FROM layer "
+	"state, size_bytes, allocation_bytes, created_at, pulling FROM layer "
 
 SQL(layer_by_id, 0, COLUMNS "WHERE id = ?");
 SQL(layer_by_volume, 0, COLUMNS "WHERE volume_id = ?");
@@ -26,10 +26,11 @@ SQL(layer_insert, 0,
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating')");
 SQL(layer_update_state, 0, "UPDATE layer SET state = ?2 WHERE id = ?1");
 SQL(layer_update_size, 0, "UPDATE layer SET size_bytes = ?2 WHERE id = ?1");
-SQL(layer_update_backing, 0, "UPDATE layer SET backing_id = ?2 WHERE id = ?1");
+SQL(layer_update_backing, 0, "UPDATE layer SET backing_id = ?2, pulling = 0 WHERE id = ?1");
+SQL(layer_update_pulling, 0, "UPDATE layer SET pulling = ?2 WHERE id = ?1");
 SQL(layer_update_file, 0,
         "UPDATE layer SET file = ?2, format = ?3, backing_id = ?4, pool_id = ?5, host_id = ?6, "
-        "drift = '' WHERE id = ?1");
+        "pulling = ?7, drift = '' WHERE id = ?1");
 SQL(layer_delete_row, 0, "DELETE FROM layer WHERE id = ?");
 
 SQL(layer_leftovers, SQL_SCAN, /* once a minute */
@@ -72,6 +73,7 @@ static void read_row(struct statement *s, struct layer_row *row)
 	row->size_bytes = statement_int(s, 10);
 	row->allocation_bytes = statement_int(s, 11);
 	row->created_at = statement_int(s, 12);
+	row->is_pulling = statement_int(s, 13);
 }
 
 int layer_store_get(struct db *db, const char *id, struct layer_row *ret_row, struct err *e)
@@ -156,6 +158,11 @@ int layer_store_set_backing(struct db *db, const char *id, const char *backing_i
 	return db_run(db, &layer_update_backing, SQL_BINDS(SQL_TEXT(id), SQL_TEXT(backing_id)), e);
 }
 
+int layer_store_set_pulling(struct db *db, const char *id, bool is_pulling, struct err *e)
+{
+	return db_run(db, &layer_update_pulling, SQL_BINDS(SQL_TEXT(id), SQL_INT(is_pulling)), e);
+}
+
 int layer_store_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e)
 {
 	return db_run(db, &layer_update_size, SQL_BINDS(SQL_TEXT(id), SQL_INT(size_bytes)), e);
@@ -167,7 +174,8 @@ int layer_store_set_file(struct db *db, const char *id, const char *file,
 	const char *host_id = place->host_id[0] ? place->host_id : NULL;
 	return db_run(db, &layer_update_file,
 	        SQL_BINDS(SQL_TEXT(id), SQL_TEXT(file), SQL_TEXT(place->format),
-	                SQL_TEXT(backing_id), SQL_TEXT(place->pool_id), SQL_TEXT(host_id)),
+	                SQL_TEXT(backing_id), SQL_TEXT(place->pool_id), SQL_TEXT(host_id),
+	                SQL_INT(place->is_pulling)),
 	        e);
 }
 

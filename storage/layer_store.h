@@ -13,8 +13,9 @@ struct layer_insert {
 int layer_store_insert(struct db *db, const struct layer_insert *row, struct err *e);
 int layer_store_set_state(struct db *db, const char *id, const char *state, struct err *e);
 int layer_store_set_size(struct db *db, const char *id, int64_t size_bytes, struct err *e);
-/* backing_id NULL: none */
+/* backing_id NULL: none. It is not being pulled into any more. */
 int layer_store_set_backing(struct db *db, const char *id, const char *backing_id, struct err *e);
+int layer_store_set_pulling(struct db *db, const char *id, bool is_pulling, struct err *e);
 /* What a merge exchanges. */
 /* `id` lies in `file` from now on, which is `place`'s, in its pool and host, with its format. backing_id NULL: on nothing. */
 int layer_store_set_file(struct db *db, const char *id, const char *file,

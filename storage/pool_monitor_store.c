@@ -12,7 +12,7 @@
 SQL(pool_monitor_pools, SQL_SCAN, "SELECT id FROM pool WHERE state = 'ready'");
 SQL(pool_monitor_layers, 0,
         "SELECT layer.id, layer.file, layer.drift, layer.format, layer.size_bytes, "
-        "layer.allocation_bytes, below.pool_id, below.file, below.format "
+        "layer.allocation_bytes, below.pool_id, below.file, below.format, layer.pulling "
         "FROM layer LEFT JOIN layer AS below ON below.id = layer.backing_id "
         "WHERE layer.pool_id = ?1 AND coalesce(layer.host_id, '') = coalesce(?2, '') "
         "AND layer.state = 'ready'");
@@ -123,7 +123,7 @@ static int read_backing(struct db *db, const struct pool_access *own, struct oth
 {
 	const struct pool_access *access;
 	struct domain_source source;
-	layer->checks_backing = own->kind->source == DOMAIN_SOURCE_FILE;
+	layer->checks_backing = own->kind->source == DOMAIN_SOURCE_FILE && !statement_int(s, 9);
 	if (statement_is_null(s, 6))
 		return 0;
 	int rc = find_pool(db, own, statement_text(s, 6), other, &access, e);

@@ -87,10 +87,11 @@ def test_a_flatten_killed_after_the_pull_is_taken_for_what_it_is(daemon, virt, c
             meanwhile=lambda: cancelled and cancel_in_database(daemon, "vm.disk.flatten"))
     api = daemon.local
     assert latest(api, "vm.disk.flatten")["state"] == ("cancelled" if cancelled else "succeeded")
-    assert len(recorded(api, "default", api.get("/vms/g")["disks"]["root"]["volume"])) == 1
+    # given up, it stands on the image still, whatever the header of its file says
+    assert len(recorded(api, "default", api.get("/vms/g")["disks"]["root"]["volume"])) == (2 if cancelled else 1)
     api.act("POST", "/vms/g/start")
     assert wait_up(api, virt, times=2).run("disk-hash", "vda", 0, 4 * MIB) == before
-    assert len(assert_agree(api, virt, "g", "root")) == 1
+    assert len(assert_agree(api, virt, "g", "root")) == (2 if cancelled else 1)
     check_world(daemon, virt)
 
 

@@ -114,6 +114,17 @@ static const struct {
                 "INSERT INTO reservation (vm_id, host_id, state, size_bytes, min_bytes, max_bytes, "
                 "booked_bytes, overhead_bytes, vcpus, max_vcpus, cpus, cpus_due, since) VALUES "
                 "('v1', 'h1', 'running', 1, 1, 1, 1, 1, 1, 1, '{}', 1, 1);"},
+        {5, HOST_AND_VM
+                "INSERT INTO pool (id, name, kind, path, created_at) VALUES ('p1', 'p', 'dir', "
+                "'/p', 1);"
+                "BEGIN;"
+                "INSERT INTO volume (id, name, pool_id, host_id, format, size_bytes, state, "
+                "layer_id, vm_id, disk, created_at) VALUES ('d1', 'd', 'p1', 'h1', 'qcow2', 1, "
+                "'ready', 'd1', 'v1', 'root', 1);"
+                "INSERT INTO layer (id, pool_id, host_id, file, format, size_bytes, volume_id, "
+                "state, pulling, created_at) VALUES ('d1', 'p1', 'h1', 'd1.qcow2', 'qcow2', 1, "
+                "'d1', 'ready', 1, 1);"
+                "COMMIT;"},
 };
 
 static void exec_in(const struct temp_db *temp, const char *sql)

@@ -91,6 +91,39 @@ static void test_starting_and_stopping_twice_is_as_once(void **state)
 	assert_int_equal(stop(v), 0);
 }
 
+static int finish(struct volume_world *v, const struct driver *driver, bool *ret_lost)
+{
+	int rc;
+	WORLD_ASK(c, rc = carrier_finish(driver, c, OPERATION, ret_lost, &v->base->e));
+	return rc;
+}
+
+/* It takes three times what libvirt waits for a process to end. */
+static int quit_slowly(struct driver_connection *c, const char *id, struct err *e)
+{
+	static int asked;
+	return ++asked % 4 ? err_set(e, ERR_BUSY, "not yet") : driver_fake.quit(c, id, e);
+}
+
+static void test_one_that_was_gone_is_told_from_one_that_has_ended(void **state)
+{
+	struct volume_world *v = *state;
+	struct layer_chain chain CLEANUP(layer_chain_done) = {0};
+	struct driver slow = driver_fake;
+	bool is_lost = true;
+	char id[UUID_TEXT_SIZE];
+	slow.quit = quit_slowly;
+	world_make(v, "data", "qcow2", id);
+	load_chain(v, id, &chain);
+	assert_int_equal(start(v, &chain, false), 0);
+	assert_int_equal(finish(v, &slow, &is_lost), 0);
+	assert_false(is_lost);
+	assert_int_equal(world_count_domains(v), 0);
+	assert_int_equal(finish(v, &driver_fake, &is_lost), 0);
+	assert_true(is_lost);
+	assert_int_equal(v->base->e.code, 0);
+}
+
 static void test_host_without_transient_domains_says_so(void **state)
 {
 	struct volume_world *v = *state;
@@ -111,6 +144,7 @@ int main(void)
 	        WORLD_TEST(test_carrier_is_a_marked_paused_domain_named_after_its_operation),
 	        WORLD_TEST(test_carrier_is_an_i686_where_there_is_one),
 	        WORLD_TEST(test_starting_and_stopping_twice_is_as_once),
+	        WORLD_TEST(test_one_that_was_gone_is_told_from_one_that_has_ended),
 	        WORLD_TEST(test_host_without_transient_domains_says_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
