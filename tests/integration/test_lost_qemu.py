@@ -10,8 +10,8 @@ import struct
 import pytest
 
 from conftest import MIB
-from disks import (assert_agree, carriers, check_world, failed, kill_at, latest, make_guest, make_image, recorded,
-                   rows, wait_quiet, wait_up)
+from disks import (assert_agree, carriers, check_world, failed, kill_at, latest, make_guest, make_image, qemu_img_info,
+                   recorded, rows, tool, wait_quiet, wait_up)
 from lab import wait_until
 
 SIZES = pytest.mark.parametrize("mib", [64, pytest.param(192, marks=pytest.mark.long)])
@@ -32,6 +32,26 @@ def stopped(daemon):
         yield
     finally:
         daemon.process.send_signal(signal.SIGCONT)
+
+
+def names(path, below):
+    """Whether the header of this qcow2 file says that it stands on that one."""
+    return qemu_img_info(path, "qcow2").get("backing-filename") == below
+
+
+def wait_growth(path, blocks=4096):
+    """Until something was written into that file, of 512 bytes each."""
+    empty = os.stat(path).st_blocks
+    wait_until(lambda: os.stat(path).st_blocks > empty + blocks, 60, f"{path} grows", interval_seconds=0.002)
+
+
+def kill_qemu(virt, name):
+    os.kill(virt.qemu_pids()[name], signal.SIGKILL)
+    wait_until(lambda: name not in virt.qemu_pids(), 30, "QEMU is gone")
+
+
+def kill_carrier(virt):
+    kill_qemu(virt, next(name for name in virt.qemu_pids() if name.startswith("berth-job-")))
 
 
 class World:
@@ -64,18 +84,6 @@ class World:
             yield
             asked.result(150)
 
-    def wait_pulling(self):
-        """Until some of the image, but not all, is in the disk's own file."""
-        empty = os.stat(self.path).st_blocks
-        wait_until(lambda: os.stat(self.path).st_blocks > empty + 4096, 60, "some is pulled", interval_seconds=0.002)
-
-    def kill_qemu(self, name):
-        os.kill(self.virt.qemu_pids()[name], signal.SIGKILL)
-        wait_until(lambda: name not in self.virt.qemu_pids(), 30, "QEMU is gone")
-
-    def kill_carrier(self):
-        self.kill_qemu(next(name for name in self.virt.qemu_pids() if name.startswith("berth-job-")))
-
     def check(self, layers=1):
         """The disk is what the image was, whatever QEMU reads it; nothing is left over."""
         wait_quiet(self.api)
@@ -90,14 +98,15 @@ class World:
         assert len(assert_agree(self.api, self.virt, "g", "root")) == layers
 
 
+@pytest.mark.long
 @SIZES
 def test_a_carrier_that_dies_under_way_is_followed_by_another(real, virt, mib):
     world = World(real, virt, mib)
     world.api.act("POST", "/vms/g/stop")
     with world.flattening():
-        world.wait_pulling()
+        wait_growth(world.path)
         with stopped(real):
-            world.kill_carrier()
+            kill_carrier(virt)
     world.check()
 
 
@@ -106,21 +115,22 @@ def test_a_carrier_that_dies_when_its_pull_has_ended_is_not_believed(real, virt,
     world = World(real, virt, mib)
     world.api.act("POST", "/vms/g/stop")
     with world.flattening():
-        world.wait_pulling()
+        wait_growth(world.path)
         with stopped(real):
             wait_until(lambda: is_flat(world.path), 60, "the pull has ended")
-            world.kill_carrier()
+            kill_carrier(virt)
     world.check()
 
 
+@pytest.mark.long
 @SIZES
 def test_a_guest_that_dies_when_its_pull_has_ended_is_not_believed(real, virt, mib):
     world = World(real, virt, mib)
     with world.flattening():
-        world.wait_pulling()
+        wait_growth(world.path)
         with stopped(real):
             wait_until(lambda: is_flat(world.path), 60, "the pull has ended")
-            world.kill_qemu("g")
+            kill_qemu(virt, "g")
     world.check()
 
 
@@ -128,11 +138,12 @@ def test_a_guest_that_dies_when_its_pull_has_ended_is_not_believed(real, virt, m
 def test_a_guest_that_dies_when_its_disk_is_flat_has_its_disk(real, virt, mib):
     world = World(real, virt, mib)
     world.api.act("POST", FLATTEN)
-    world.kill_qemu("g")
+    kill_qemu(virt, "g")
     wait_until(lambda: world.api.get("/vms/g")["power"] not in ("running", "paused"), 30, "its end is seen")
     world.check()
 
 
+@pytest.mark.long
 def test_carriers_that_die_again_and_again_leave_the_disk_as_it_was(real, virt):
     world = World(real, virt, 64)
     world.api.act("POST", "/vms/g/stop")
@@ -165,7 +176,7 @@ def test_a_paused_vm_is_flattened_when_it_goes_on(real, virt):
     # given up: it runs on what it has pulled, and stands on the image for whoever opens it next
     world.api.ok("DELETE", operation)
     wait_until(lambda: world.api.get(operation)["state"] == "cancelled", 60, "it is cancelled")
-    world.kill_qemu("g")
+    kill_qemu(virt, "g")
     wait_until(lambda: world.api.get("/vms/g")["power"] not in ("running", "paused"), 30, "its end is seen")
     world.check(layers=2)
     world.api.act("POST", "/vms/g/pause")
@@ -186,3 +197,94 @@ def test_killed_while_the_guest_is_stopped_for_the_flush_it_goes_on(real, virt):
     assert virt.virsh("domstate", "g").strip() == "running" and carriers(virt) == []
     assert rows(real, "SELECT pulling, backing_id FROM layer WHERE image_id IS NULL") == [(0, None)]
     world.check()
+
+
+# ---------------------------------------------------------------- merges
+
+class Layers:
+    """A VM that is off, with snapshots s1, s2, s3 of its disk and 40 MiB written before each; it then went back to s2."""
+
+    def __init__(self, daemon, virt):
+        self.daemon, self.virt, self.starts = daemon, virt, 1
+        make_guest(self.api, virt, disks={"root": {"size_bytes": 64 * MIB}})
+        self.api.act("POST", "/vms/g/stop")
+        self.paths = {}
+        for number, name in enumerate(("s1", "s2", "s3"), 1):
+            self.paths[name] = self.chain()[0]
+            tool("qemu-io", "-f", "qcow2", "-c", f"write -P {number} {number * 4}M 40M", self.paths[name])
+            self.api.act("POST", "/vms/g/snapshots", {"name": name})
+        self.api.act("POST", "/vms/g/snapshots/s2/revert", {})
+
+    @property
+    def api(self):
+        return self.daemon.local
+
+    def chain(self):
+        return recorded(self.api, "default", self.api.get("/vms/g")["disks"]["root"]["volume"])
+
+    @contextlib.contextmanager
+    def deleting(self, name):
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(self.api.act, "DELETE", f"/vms/g/snapshots/{name}")
+            yield
+            asked.result(150)
+
+    def check(self, name, last):
+        """Going back to that snapshot shows what was written until then."""
+        self.api.act("POST", f"/vms/g/snapshots/{name}/revert", {"power": "stopped"})
+        check_world(self.daemon, self.virt)
+        self.api.act("POST", "/vms/g/start")
+        self.starts += 1
+        seen = wait_up(self.api, self.virt, times=self.starts).run("disk-hash", "vda", 0, 64 * MIB)
+        expected = bytearray(64 * MIB)
+        for number in range(1, last + 1):
+            expected[number * 4 * MIB:(number * 4 + 40) * MIB] = bytes([number]) * (40 * MIB)
+        assert seen["sha256"] == hashlib.sha256(expected).hexdigest()
+        self.api.act("POST", "/vms/g/stop")
+
+
+@pytest.mark.parametrize("has_ended", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_carrier_that_dies_in_a_merge_by_pull_is_not_believed(real, virt, has_ended):
+    """s1's layer carries two branches through s2's, so it is pulled up into that."""
+    world = Layers(real, virt)
+    upper = world.paths["s2"]
+    with world.deleting("s1"):
+        wait_growth(upper)
+        with stopped(real):
+            if has_ended:
+                wait_until(lambda: is_flat(upper), 60, "the pull has ended")
+            kill_carrier(virt)
+    assert is_flat(upper) and not os.path.exists(world.paths["s1"])
+    assert rows(real, "SELECT sum(pulling) FROM layer") == [(0,)]
+    world.check("s2", 2)
+    world.check("s3", 3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_carrier_that_dies_in_a_merge_by_commit_is_followed_by_another(real, virt, has_ended):
+    """Without the other branch s2's layer is written down into s1's, from the midst of the chain."""
+    world = Layers(real, virt)
+    world.api.act("DELETE", "/vms/g/snapshots/s3")
+    lower, overlay = world.paths["s1"], world.chain()[0]
+    with world.deleting("s1"):
+        wait_growth(lower, 512)
+        with stopped(real):
+            if has_ended:
+                wait_until(lambda: names(overlay, lower), 60, "the commit has ended")
+            kill_carrier(virt)
+    assert os.path.exists(lower) and not os.path.exists(world.paths["s2"])
+    world.check("s2", 2)
+
+
+@pytest.mark.long
+def test_a_guest_that_dies_after_its_layers_were_merged_has_its_disk(real, virt):
+    world = Layers(real, virt)
+    world.api.act("DELETE", "/vms/g/snapshots/s3")
+    world.api.act("POST", "/vms/g/start")
+    world.starts += 1
+    wait_up(world.api, virt, times=world.starts)
+    world.api.act("DELETE", "/vms/g/snapshots/s1")
+    kill_qemu(virt, "g")
+    wait_until(lambda: world.api.get("/vms/g")["power"] not in ("running", "paused"), 30, "its end is seen")
+    world.check("s2", 2)
