@@ -95,7 +95,8 @@ static const struct route routes[] = {
                 .errors = disk_errors,
                 .status = 202,
                 .id = "vm_disk_flatten",
-                .summary = "Make a disk independent of the image or snapshot it stands on",
+                .summary = "Make a disk independent of the image or snapshot it stands on; a "
+                           "running guest stands still for a moment at the end",
                 .handler = flatten_disk},
         {.method = "POST",
                 .path = "/vms/{vm}/clone",

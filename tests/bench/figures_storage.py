@@ -185,6 +185,26 @@ def bench_move(report, scratch):
         storage.act("POST", "/vms/g/stop")
 
 
+def bench_flatten(report, scratch):
+    """A running guest's disk is made independent of its image of 1 GiB, beside virsh blockpull of another one's."""
+    with Storage(scratch) as storage:
+        image = os.path.join(scratch, "image")
+        random_file(image, DATA_MIB)
+        storage.api.ok("POST", "/images", {"name": "base", "format": "raw"})
+        upload(storage, "base", image)
+        ours, floor, still = [], [], []
+        for i in range(ROUNDS):
+            for name in ("g", "rival"):
+                storage.act("POST", "/vms", storage.vm(f"{name}{i}", {"root": {"image": "base"}}))
+            floor.append(timed(lambda n=i: storage.virt.virsh("blockpull", f"rival{n}", "vda", "--wait", timeout=600)))
+            still.append(pause_of(storage.virt, lambda n=i: ours.append(
+                timed(lambda: storage.act("POST", f"/vms/g{n}/disks/root/flatten")))))
+            for name in ("g", "rival"):
+                storage.act("DELETE", f"/vms/{name}{i}?force=true&delete_disks=true")
+        report.line("flattening of 1 GiB while the guest runs", median(ours), "s", floor=median(floor), digits=2)
+        report.line("flattening: the guest stands still", median(still) * 1e3, "ms")
+
+
 def pauses(text):
     """Seconds between each "Suspended" and the next "Resumed" of `virsh event --timestamp`."""
     found, since = [], None
