@@ -132,9 +132,19 @@ static int look_at_state(struct vm_call *call, const struct driver *driver,
 		info.state = DOMAIN_SHUTOFF; /* undefined by others: it does not run */
 		rc = 0;
 	}
-	if (rc == 0)
-		call->found = json_pack("{s:i}", "state", (int)info.state);
+	json_decref(call->found);
+	call->found = rc == 0 ? json_pack("{s:i}", "state", (int)info.state) : NULL;
 	return rc;
+}
+
+static enum domain_state state_of(const struct vm_call *call)
+{
+	return (enum domain_state)json_integer_value(json_object_get(call->found, "state"));
+}
+
+static bool is_off(const struct vm_call *call)
+{
+	return domain_state_is_off(state_of(call));
 }
 
 static void run_await(struct operation *op);
@@ -154,13 +164,11 @@ static void wait_for_vm(struct operation *op)
 
 static void on_looked(struct vm_call *call, int rc, const struct err *e)
 {
-	json_int_t state = json_integer_value(json_object_get(call->found, "state"));
 	if (rc < 0)
 		operation_step_done(call->op, rc, e);
-	else if (domain_state_is_off((enum domain_state)state))
-		vm_block_run(
-		        call->op); /* its QEMU may have written nothing: a carrier pulls it again */
-	else if (state == DOMAIN_RUNNING)
+	else if (is_off(call)) /* its QEMU may have written nothing: a carrier pulls it again */
+		vm_block_run(call->op);
+	else if (state_of(call) == DOMAIN_RUNNING)
 		operation_step_done(call->op, 0, NULL);
 	else
 		wait_for_vm(call->op);
@@ -180,22 +188,26 @@ static int flush(struct vm_call *call, const struct driver *driver, struct drive
         struct err *e)
 {
 	int rc = look_at_state(call, driver, c, e);
-	json_int_t state = json_integer_value(json_object_get(call->found, "state"));
-	if (rc < 0 || domain_state_is_off((enum domain_state)state))
+	if (rc < 0 || is_off(call))
 		return rc;
-	if (state == DOMAIN_RUNNING)
+	if (state_of(call) == DOMAIN_RUNNING)
 		rc = driver->pause(c, call->vm_id, e);
 	if (rc == 0)
 		rc = driver->resume(c, call->vm_id, e);
-	return rc < 0 ? rc : vm_call_look(call, driver, c, e);
+	if (rc == 0)
+		return vm_call_look(call, driver, c, e);
+	bool has_ended = look_at_state(call, driver, c, NULL) == 0 && is_off(call);
+	if (!has_ended)
+		return rc;
+	err_clear(e);
+	return 0;
 }
 
 static void on_flushed(struct vm_call *call, int rc, const struct err *e)
 {
-	json_int_t state = json_integer_value(json_object_get(call->found, "state"));
 	if (rc < 0)
 		operation_step_done(call->op, rc, e);
-	else if (domain_state_is_off((enum domain_state)state))
+	else if (is_off(call))
 		vm_block_run(call->op);
 	else
 		vm_call_finish_step(call, NULL);
@@ -214,7 +226,7 @@ static int resume_paused(struct vm_call *call, const struct driver *driver,
         struct driver_connection *c, struct err *e)
 {
 	int rc = look_at_state(call, driver, c, e);
-	if (rc == 0 && json_integer_value(json_object_get(call->found, "state")) == DOMAIN_PAUSED)
+	if (rc == 0 && state_of(call) == DOMAIN_PAUSED)
 		rc = driver->resume(c, call->vm_id, e);
 	return rc < 0 ? rc : vm_call_look(call, driver, c, e);
 }

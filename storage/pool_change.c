@@ -92,9 +92,9 @@ static int start(struct db *db, struct operation_engine *engine, const char *kin
 	return operation_create(db, engine, &request, ret_operation, e);
 }
 
-/* It may not be there any more when it is needed, but a name that was never right is told at once. */
-static int check_file_pool(
-        struct db *db, const struct pool_spec *spec, const struct pool_spec *before, struct err *e)
+/* By name or UUID, kept by name. It may not be there any more when it is needed, but one that was never right is told at once. */
+static int resolve_file_pool(
+        struct db *db, struct pool_spec *spec, const struct pool_spec *before, struct err *e)
 {
 	struct pool_row row CLEANUP(pool_row_done) = {0};
 	if (!spec->file_pool || (before && str_equal(spec->file_pool, before->file_pool)))
@@ -102,9 +102,10 @@ static int check_file_pool(
 	int rc = pool_store_get(db, spec->file_pool, &row, e);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	if (rc == 0 && str_equal(row.name, spec->file_pool) &&
-	        pool_kind_makes_files(pool_kind_find(row.kind)))
+	if (rc == 0 && pool_kind_makes_files(pool_kind_find(row.kind))) {
+		str_replace(&spec->file_pool, row.name);
 		return 0;
+	}
 	return err_set_at(e, ERR_REFERENCE, "/file_pool",
 	        rc == 0 ? "pool %s holds no files" : "no pool named %s", spec->file_pool);
 }
@@ -170,7 +171,7 @@ int pool_create(struct db *db, struct operation_engine *engine, const struct poo
 	if (rc == 0)
 		rc = resolve_hosts(&resolved, NULL, &hosts, e);
 	if (rc == 0)
-		rc = check_file_pool(db, spec, NULL, e);
+		rc = resolve_file_pool(db, &resolved, NULL, e);
 	if (rc == 0)
 		rc = insert(db, id, &resolved, spec, e);
 	if (rc == 0)
@@ -304,6 +305,8 @@ static int load_plan(struct db *db, const struct pool_row *row, const struct poo
 		rc = pool_store_hosts(db, row->id, &plan->hosts, e);
 	if (rc == 0)
 		rc = resolve_hosts(&plan->after, &plan->before, &plan->hosts, e);
+	if (rc == 0)
+		rc = resolve_file_pool(db, &plan->after, &plan->before, e);
 	plan->new_secret = choose_secret(spec, plan->old_secret);
 	plan->difference = compare(&plan->before, &plan->after, plan->old_secret, plan->new_secret);
 	return rc;
@@ -319,8 +322,6 @@ static int check_plan(
 		rc = check_unused(db, row, "become shared or local", e);
 	if (rc == 0)
 		rc = check_hosts_unused(db, row, &plan->before, &plan->after, &plan->hosts, e);
-	if (rc == 0)
-		rc = check_file_pool(db, &plan->after, &plan->before, e);
 	return rc < 0 ? rc : check_path_free(db, &plan->after, row->id, e);
 }
 

@@ -290,8 +290,13 @@ static void test_what_a_pool_without_files_cannot_hold_lies_in_its_file_pool(voi
 	assert_int_equal(pool_run(p, &job, pool_update_job, "ceph", "{\"file_pool\":\"ceph\"}"),
 	        ERR_REFERENCE);
 	pool_make(p, DIR_POOL, NULL);
-	assert_int_equal(pool_run(p, &job, pool_update_job, "ceph", "{\"file_pool\":\"fast\"}"), 0);
+	char id[UUID_TEXT_SIZE];
+	assert_int_equal(pool_store_get_id(p->base->reader, "fast", id, &p->base->e), 0);
+	char *by_id CLEANUP(cleanup_free) = str_format("{\"file_pool\":\"%s\"}", id);
+	assert_int_equal(pool_run(p, &job, pool_update_job, "ceph", by_id), 0);
 	assert_string_equal(job.operation, ""); /* nothing that hosts must know */
+	assert_true(fixture_is(
+	        p->base, "SELECT spec ->> 'file_pool' FROM pool WHERE name = 'ceph'", "fast"));
 	assert_int_equal(choose_files(p, name), 0);
 	assert_string_equal(name, "fast");
 	fixture_exec(p->base, "UPDATE pool_host SET state = 'error', reason = 'because' WHERE "
