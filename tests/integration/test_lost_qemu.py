@@ -10,8 +10,8 @@ import struct
 import pytest
 
 from conftest import MIB
-from disks import (assert_agree, carriers, check_world, failed, kill_at, latest, make_guest, make_image, qemu_img_info,
-                   recorded, rows, tool, wait_quiet, wait_up)
+from disks import (assert_agree, carriers, check_world, failed, kill_at, latest, make_guest, make_image, make_pool,
+                   qemu_img_info, recorded, rows, tool, wait_quiet, wait_up)
 from lab import GuestAgent, wait_until
 
 SIZES = pytest.mark.parametrize("mib", [64, pytest.param(192, marks=pytest.mark.long)])
@@ -70,12 +70,9 @@ class World:
     def api(self):
         return self.daemon.local
 
-    @property
-    def volume(self):
-        return self.api.get("/vms/g")["disks"]["root"]["volume"]
-
     def chain(self):
-        return recorded(self.api, "default", self.volume)
+        disk = self.api.get("/vms/g")["disks"]["root"]
+        return recorded(self.api, disk["pool"], disk["volume"])
 
     @contextlib.contextmanager
     def flattening(self):
@@ -139,6 +136,16 @@ def test_a_guest_that_dies_when_its_pull_has_ended_is_not_believed(real, virt, m
 def test_a_guest_that_dies_when_its_disk_is_flat_has_its_disk(real, virt, mib):
     world = World(real, virt, mib)
     world.api.act("POST", FLATTEN)
+    kill_qemu(virt, "g")
+    wait_until(lambda: world.api.get("/vms/g")["power"] == "stopped", 30, "its end is seen")
+    world.check()
+
+
+@pytest.mark.long
+def test_a_guest_that_dies_after_its_disk_has_moved_has_its_disk(real, virt):
+    world = World(real, virt, 64)
+    make_pool(world.api, virt, "second")
+    world.api.act("POST", "/vms/g/disks/root/move", {"pool": "second"})
     kill_qemu(virt, "g")
     wait_until(lambda: world.api.get("/vms/g")["power"] == "stopped", 30, "its end is seen")
     world.check()
