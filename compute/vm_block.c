@@ -277,6 +277,21 @@ static int end_work(struct vm_call *call, const char *disk, const struct driver 
 	return 0;
 }
 
+/* As is_done, and what is in the header: an earlier pull may have left it there, and the VM may run on the whole chain. */
+static int has_changed(struct vm_call *call, const struct domain_info *info,
+        const struct driver *driver, struct driver_connection *c, bool *ret_done, struct err *e)
+{
+	const struct layer_chain *chain = vm_plan_chain(&call->plan, text_of(call->input, "disk"));
+	int rc = is_done(call, info, driver, c, ret_done, e);
+	if (rc < 0 || *ret_done || !chain || !is_pull(call->memory))
+		return rc;
+	rc = layer_chain_is_flat(chain, driver, c, ret_done, e);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	err_clear(e); /* its file is gone */
+	return 0;
+}
+
 static int abandon(struct vm_call *call, const struct driver *driver, struct driver_connection *c,
         struct err *e)
 {
@@ -286,7 +301,7 @@ static int abandon(struct vm_call *call, const struct driver *driver, struct dri
 	if (rc == 0)
 		rc = get_domain(call, driver, c, &info, e);
 	if (rc == 0)
-		rc = is_done(call, &info, driver, c, &done, e);
+		rc = has_changed(call, &info, driver, c, &done, e);
 	call->found = json_pack("{s:b}", "done", (int)done);
 	if (rc < 0 || !done || !is_pull(call->memory))
 		return rc;

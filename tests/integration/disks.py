@@ -214,6 +214,12 @@ def kill_at(daemon, fault, act, meanwhile=None):
     return answer
 
 
+def cancel_in_database(daemon, kind):
+    """As if the cancel had been accepted just before berthd died."""
+    with sqlite3.connect(f"{daemon.state_dir}/berth.db") as database:
+        database.execute("UPDATE operation SET cancel = 1 WHERE kind = ? AND ended_at = 0", (kind,))
+
+
 def latest(api, kind):
     """The newest operation of that kind."""
     found = [op for op in api.get("/operations?page_size=1000")["items"] if op["kind"] == kind]

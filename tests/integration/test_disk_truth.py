@@ -1,24 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What QEMU has done counts, not what was remembered: guests that write on while berthd is dead, disks they still have."""
 import os
-import sqlite3
 
 import pytest
 
 from conftest import MIB, daemon_for, guest_vm, wait_guest_ready
-from disks import (assert_agree, check_world, failed, kill_at, latest, layers, make_guest, make_image, make_pool,
-                   new_daemon, opened_by_qemu, recorded, rows, wait_quiet, wait_up)
+from disks import (assert_agree, cancel_in_database, check_world, failed, kill_at, latest, layers, make_guest, make_image,
+                   make_pool, new_daemon, opened_by_qemu, recorded, rows, wait_quiet, wait_up)
 from lab import wait_until
 
 
 def move(api):
     return api.request("POST", "/vms/g/disks/data/move", {"pool": "second"})
-
-
-def cancel_in_database(daemon, kind):
-    """As if the cancel had been accepted just before berthd died."""
-    with sqlite3.connect(f"{daemon.state_dir}/berth.db") as database:
-        database.execute("UPDATE operation SET cancel = 1 WHERE kind = ? AND ended_at = 0", (kind,))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import struct
 import pytest
 
 from conftest import MIB
-from disks import (assert_agree, carriers, check_world, failed, kill_at, latest, make_guest, make_image, make_pool,
+from disks import (assert_agree, cancel_in_database, carriers, check_world, failed, kill_at, latest, make_guest, make_image, make_pool,
                    qemu_img_info, recorded, rows, tool, wait_quiet, wait_up)
 from lab import GuestAgent, wait_until
 
@@ -186,6 +186,12 @@ def test_a_paused_vm_is_flattened_when_it_goes_on(real, virt):
     wait_until(lambda: world.api.get(operation)["state"] == "cancelled", 60, "it is cancelled")
     kill_qemu(virt, "g")
     wait_until(lambda: world.api.get("/vms/g")["power"] == "stopped", 30, "its end is seen")
+    world.check(layers=2)
+    # ... also when that is given up, before it has pulled anything
+    kill_at(real, "vm.disk.flatten/pull:before", lambda api: api.request("POST", FLATTEN),
+            meanwhile=lambda: cancel_in_database(real, "vm.disk.flatten"))
+    assert latest(world.api, "vm.disk.flatten")["state"] == "cancelled"
+    assert rows(real, "SELECT pulling FROM layer WHERE backing_id IS NOT NULL") == [(1,)]
     world.check(layers=2)
     world.api.act("POST", "/vms/g/pause")
     answer = world.api.request("POST", FLATTEN)
