@@ -530,6 +530,7 @@ void daemon_free(struct daemon *d)
 	images_free(d->images);
 	host_directory_free(d->directory);
 	lane_pool_free(d->lanes);
+	event_loop_detach();
 	loop_free(d->loop);
 	readers_free(d->readers);
 	writer_free(d->writer);

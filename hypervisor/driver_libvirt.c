@@ -92,6 +92,7 @@ static bool is_local(const char *uri)
 static int driver_open(const char *uri, struct loop *loop, const struct driver_events *events,
         struct driver_connection **ret_connection, struct err *e)
 {
+	(void)loop; /* libvirt has one for all connections */
 	initialize();
 	struct driver_connection *c CLEANUP(cleanup_driver_close) = xcalloc(1, sizeof(*c));
 	memset(c->event_ids, -1, sizeof(c->event_ids));
@@ -103,7 +104,7 @@ static int driver_open(const char *uri, struct loop *loop, const struct driver_e
 	c->is_local = !c->is_test && is_local(uri);
 	/* Refused by drivers that live in this process, which cannot fall silent. */
 	virConnectSetKeepAlive(c->libvirt, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
-	int r = events ? libvirt_events_subscribe(c, loop, events, e) : 0;
+	int r = events ? libvirt_events_subscribe(c, events, e) : 0;
 	if (r < 0)
 		return r;
 	*ret_connection = TAKE(c);

@@ -18,17 +18,17 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "hypervisor/event_loop.h"
 #include "hypervisor/libvirt_error.h"
 
 struct event_gate {
 	atomic_int references;
 	pthread_mutex_t mutex; /* recursive; guards is_shut */
 	bool is_shut;
-	struct loop *loop; /* borrowed; not used once shut */
 	struct driver_events events;
 };
 
-static struct event_gate *gate_new(struct loop *loop, const struct driver_events *events)
+static struct event_gate *gate_new(const struct driver_events *events)
 {
 	struct event_gate *gate = xcalloc(1, sizeof(*gate));
 	pthread_mutexattr_t attributes;
@@ -37,7 +37,6 @@ static struct event_gate *gate_new(struct loop *loop, const struct driver_events
 	pthread_mutex_init(&gate->mutex, &attributes);
 	pthread_mutexattr_destroy(&attributes);
 	atomic_init(&gate->references, 1);
-	gate->loop = loop;
 	gate->events = *events;
 	return gate;
 }
@@ -310,7 +309,10 @@ static void on_close(virConnectPtr conn, int reason, void *opaque)
 	struct closed_message *message = xcalloc(1, sizeof(*message));
 	message->gate = gate_ref(gate);
 	message->reason = close_reason(reason);
-	loop_post(gate->loop, deliver_closed, message);
+	if (event_loop_post(deliver_closed, message))
+		return;
+	gate_unref(message->gate); /* not the last: `gate` is the connection's */
+	free(message);
 }
 
 /* --- subscribing --- */
@@ -338,10 +340,10 @@ static void register_close(struct driver_connection *c)
 		gate_unref(c->gate);
 }
 
-int libvirt_events_subscribe(struct driver_connection *c, struct loop *loop,
-        const struct driver_events *events, struct err *e)
+int libvirt_events_subscribe(
+        struct driver_connection *c, const struct driver_events *events, struct err *e)
 {
-	c->gate = gate_new(loop, events);
+	c->gate = gate_new(events);
 	register_close(c);
 	for (size_t i = 0; i < ARRAY_LEN(subscriptions); i++) {
 		c->event_ids[i] = register_event(c, i);

@@ -22,9 +22,9 @@ struct driver_connection {
 
 /* --- driver_libvirt_events.c --- */
 
-/* Subscribes to events and to the connection's end. */
-int libvirt_events_subscribe(struct driver_connection *c, struct loop *loop,
-        const struct driver_events *events, struct err *e);
+/* Subscribes to events and to the connection's end. They come on the loop of event_loop_register. */
+int libvirt_events_subscribe(
+        struct driver_connection *c, const struct driver_events *events, struct err *e);
 /* No event is delivered after it returns. Talks to libvirtd: may block. */
 void libvirt_events_unsubscribe(struct driver_connection *c);
 

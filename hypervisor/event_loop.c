@@ -87,9 +87,10 @@ static void collect(void *arg)
 	free(garbage);
 }
 
+/* Under the lock. */
 static void free_later(virFreeCallback free_opaque, void *opaque)
 {
-	if (!free_opaque)
+	if (!free_opaque || !state.loop) /* at the process's end it is left to that */
 		return;
 	struct garbage *garbage = xcalloc(1, sizeof(*garbage));
 	*garbage = (struct garbage){.free_opaque = free_opaque, .opaque = opaque};
@@ -304,7 +305,7 @@ static void posted_arm(void *arg)
 /* Under the lock. */
 static void rearm_later(void)
 {
-	if (state.is_rearm_posted)
+	if (state.is_rearm_posted || !state.loop)
 		return;
 	state.is_rearm_posted = true;
 	loop_post(state.loop, posted_arm, NULL);
@@ -374,6 +375,20 @@ static int remove_timeout(int id)
 	VEC_REMOVE(&state.timeouts, (size_t)(timeout - state.timeouts.items));
 	free_later(gone.free_opaque, gone.opaque);
 	return 0;
+}
+
+bool event_loop_post(void (*fn)(void *arg), void *arg)
+{
+	LOCK_SCOPE(&state.lock);
+	if (state.loop)
+		loop_post(state.loop, fn, arg);
+	return state.loop != NULL;
+}
+
+void event_loop_detach(void)
+{
+	LOCK_SCOPE(&state.lock);
+	state.loop = NULL;
 }
 
 int event_loop_register(struct loop *loop, struct err *e)

@@ -476,11 +476,37 @@ static int set_up_group(void **state)
 	return event_loop_register(loop, &e);
 }
 
+static void on_no_timeout(int id, void *opaque)
+{
+	(void)id;
+	(void)opaque;
+	fail();
+}
+
 static int tear_down_group(void **state)
 {
 	(void)state;
 	loop_free(loop);
 	return 0;
+}
+
+/* Last: there is no way back. A thread that hung in libvirt returns when the process ends. */
+static void test_what_comes_after_the_loop_is_left_alone(void **state)
+{
+	(void)state;
+	struct watcher w = {0};
+	int ends[2];
+	assert_int_equal(pipe(ends), 0);
+	watch_fd(&w, ends[0], VIR_EVENT_HANDLE_READABLE);
+	event_loop_detach();
+	assert_false(event_loop_post(free, NULL));
+	assert_int_equal(virEventRemoveHandle(w.watch), 0);
+	int id = virEventAddTimeout(-1, on_no_timeout, NULL, NULL);
+	virEventUpdateTimeout(id, 1);
+	assert_int_equal(virEventRemoveTimeout(id), 0);
+	assert_int_equal(atomic_load(&w.n_freed), 0);
+	close(ends[0]);
+	close(ends[1]);
 }
 
 int main(void)
@@ -500,6 +526,7 @@ int main(void)
 	        cmocka_unit_test(test_timeout_may_remove_itself),
 	        cmocka_unit_test(test_timeouts_are_set_from_other_threads),
 	        cmocka_unit_test(test_libvirt_delivers_its_events),
+	        cmocka_unit_test(test_what_comes_after_the_loop_is_left_alone),
 	};
 	return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
 }
