@@ -10,7 +10,7 @@ from faults import points
 from lab import wait_until
 
 
-def some(kind, every=3):
+def some(kind, every=6):
     """The fault points of its steps; most of them only in check-long."""
     return [point if i % every == 1 else pytest.param(point, marks=pytest.mark.long) for i, point in enumerate(points(kind))]
 
@@ -61,7 +61,7 @@ def test_killed_while_flattening_the_guest_keeps_its_disk(scratch, virt, fault):
     daemon.stop()
 
 
-@pytest.mark.parametrize("fault", some("vm.create", every=4))
+@pytest.mark.parametrize("fault", some("vm.create"))
 def test_killed_while_a_vm_is_made_from_an_image_it_is_made_afterwards(scratch, virt, fault):
     daemon = images(scratch, virt)
     api = new_daemon(daemon, virt)

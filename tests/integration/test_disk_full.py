@@ -57,7 +57,8 @@ def test_an_image_that_no_longer_fits_is_told_with_the_room_that_is_left(scratch
         check_world(daemon, virt)
 
 
-@pytest.mark.parametrize("more", [pytest.param({}, id="disk"), pytest.param({"quiesce": True}, id="quiesced", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("more", [{}, {"quiesce": True}], ids=["disk", "quiesced"])
 def test_a_snapshot_on_a_full_pool_is_undone_and_the_guest_goes_on(real, virt, more):
     api = real.local
     small = make_small_pool(api, virt, "small", 24)

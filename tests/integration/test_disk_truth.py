@@ -23,7 +23,7 @@ def daemon(scratch, virt):
 
 
 @pytest.mark.parametrize("off, cancelled", [
-    pytest.param(True, False, id="off"), pytest.param(False, True, id="live-cancelled"),
+    pytest.param(False, True, id="live-cancelled"), pytest.param(True, False, id="off", marks=pytest.mark.long),
     pytest.param(False, False, id="live", marks=pytest.mark.long),
     pytest.param(True, True, id="off-cancelled", marks=pytest.mark.long)])
 def test_writes_after_the_guest_went_over_survive_a_kill(daemon, virt, off, cancelled):

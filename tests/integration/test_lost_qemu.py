@@ -174,6 +174,7 @@ def test_carriers_that_die_again_and_again_leave_the_disk_as_it_was(real, virt):
     world.check()
 
 
+@pytest.mark.long
 def test_a_paused_vm_is_flattened_when_it_goes_on(real, virt):
     world = World(real, virt, 8)
     world.api.act("POST", "/vms/g/pause")
@@ -262,7 +263,8 @@ class Layers:
         self.api.act("POST", "/vms/g/stop")
 
 
-@pytest.mark.parametrize("has_ended", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("has_ended", [True, False])
 def test_a_carrier_that_dies_in_a_merge_by_pull_is_not_believed(real, virt, has_ended):
     """s1's layer carries two branches through s2's, so it is pulled up into that."""
     world = Layers(real, virt)

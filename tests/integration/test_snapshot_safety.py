@@ -96,6 +96,7 @@ def test_no_clone_is_made_of_a_vm_whose_deletion_is_in_line(slow, mode):
 
 # ---------------------------------------------------------------- starts by others
 
+@pytest.mark.long
 def test_a_vm_started_by_others_amid_a_revert_never_runs_on_what_was_given_up(scratch, virt):
     daemon = daemon_for([virt], scratch).start()
     try:
