@@ -91,5 +91,5 @@ def test_a_real_guest_is_throttled_and_suspended_and_goes_on_where_it_was(real, 
     for agent in agents:
         agent.wait_ready()
         assert int(agent.run("memory-info")["held_kib"]) == HELD * 1024
-    told = [(event["name"], event["data"]["throttled"]) for event in list_events(api, "balloon_throttle")]
-    assert told == [("gives", True), ("gives", False)]
+    wait_until(lambda: [(event["name"], event["data"]["throttled"]) for event in list_events(api, "balloon_throttle")] ==
+               [("gives", True), ("gives", False)], 30, "both are told")
