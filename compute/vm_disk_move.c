@@ -409,7 +409,7 @@ int vm_disk_start_move(struct db *db, struct vms *vms, const struct vm_row *row,
 		rc = vm_check_not_suspended(db, row, "moving its disk", e);
 	if (rc == 0)
 		rc = check_movable(db, row, disk, move, &volume, &pool, &top, e);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	const char *format = move->format ? move->format : pool_kind_format(pool.kind, top.format);
 	rc = reserve(db, row, &volume, &pool, format, to, e);
